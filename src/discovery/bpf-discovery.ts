@@ -1,0 +1,135 @@
+import type { Timer } from "../clock.js";
+import type { Notify } from "../model/event.js";
+import { BpfNode } from "./bpf-node.js";
+import { type BpfDiscoveryOptions, type SettledBpfOptions, settleBpfOptions } from "./bpf-options.js";
+import { BpfWatch } from "./bpf-watch.js";
+import type { Discovery, DiscoveryHost, DiscoveryUpdate, DiscoveryWatch, WatchTarget } from "./discovery.js";
+
+/** Least time between two looks at a service, in milliseconds, however often a look is asked for. */
+const LEAST_PAUSE_MS = 20;
+
+/**
+ * Endpoints from the maps that Cilium pins on this node: the pods of a service in all clusters, with state, identity,
+ * cluster, zone and node.
+ *
+ * Reading needs no capability on Linux 5.19 and later, only read access to the pins, and the optional package `koffi`.
+ * Only services in use are looked at, by targeted look-ups, never on the path of a call. A service that cannot be read
+ * keeps its last view; without one its own address is called.
+ *
+ * @throws OnehopError `ERR_ONEHOP_CONFIG` when an option is unknown or wrong
+ */
+export function bpfDiscovery(options: BpfDiscoveryOptions = {}): Discovery {
+  return new BpfDiscovery(settleBpfOptions(options));
+}
+
+/** A watch with its schedule. */
+interface Scheduled {
+  readonly watch: BpfWatch;
+  touchedAt: number;
+  lookedAt: number;
+  isLooking: boolean;
+  /** A look was asked for while one was under way or too soon after one. */
+  isWanted: boolean;
+}
+
+class BpfDiscovery implements Discovery {
+  readonly name = "bpf";
+  readonly #options: SettledBpfOptions;
+  readonly #watches = new Set<Scheduled>();
+  #notify: Notify = () => undefined;
+  #node: BpfNode | undefined;
+  #timer: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: SettledBpfOptions) {
+    this.#options = options;
+  }
+
+  attach(host: DiscoveryHost): void {
+    this.#notify = host.notify;
+  }
+
+  watch(target: WatchTarget, listener: (update: DiscoveryUpdate) => void): DiscoveryWatch {
+    const scheduled: Scheduled = {
+      watch: new BpfWatch(this.#openNode(), this.#options, target, listener),
+      touchedAt: this.#options.clock.now(),
+      lookedAt: Number.NEGATIVE_INFINITY,
+      isLooking: false,
+      isWanted: false,
+    };
+    this.#watches.add(scheduled);
+    this.#look(scheduled);
+    this.#timer ??= this.#tickLater();
+    return {
+      touch: () => {
+        scheduled.touchedAt = this.#options.clock.now();
+      },
+      refresh: () => this.#want(scheduled),
+      close: () => {
+        scheduled.watch.close();
+        this.#watches.delete(scheduled);
+      },
+    };
+  }
+
+  knows(target: WatchTarget): Promise<boolean> {
+    return new BpfWatch(this.#openNode(), this.#options, target, () => undefined).knows();
+  }
+
+  localCluster(): ReturnType<Discovery["localCluster"]> {
+    return this.#node?.localCluster;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    for (const { watch } of this.#watches) watch.close();
+    this.#watches.clear();
+    this.#node?.close();
+  }
+
+  #openNode(): BpfNode {
+    this.#node ??= new BpfNode(this.#options, this.#notify);
+    return this.#node;
+  }
+
+  #tickLater(): Timer {
+    return this.#options.clock.setBackgroundTimer(this.#options.pollMs, () => {
+      for (const scheduled of this.#watches) {
+        if (this.#isDue(scheduled)) this.#look(scheduled);
+      }
+      this.#timer = this.#watches.size === 0 || this.#isClosed ? undefined : this.#tickLater();
+    });
+  }
+
+  #isDue(scheduled: Scheduled): boolean {
+    const now = this.#options.clock.now();
+    const isQuiet = now - scheduled.touchedAt > this.#options.quietAfterMs;
+    return !isQuiet || now - scheduled.lookedAt >= this.#options.quietPollMs;
+  }
+
+  /** Looks now, or as soon as the least pause is over. */
+  #want(scheduled: Scheduled): void {
+    if (scheduled.isWanted) return;
+    const waitMs = scheduled.lookedAt + LEAST_PAUSE_MS - this.#options.clock.now();
+    if (waitMs <= 0 && !scheduled.isLooking) {
+      this.#look(scheduled);
+      return;
+    }
+    scheduled.isWanted = true;
+    this.#options.clock.setBackgroundTimer(waitMs, () => {
+      scheduled.isWanted = false;
+      this.#look(scheduled);
+    });
+  }
+
+  #look(scheduled: Scheduled): void {
+    if (scheduled.isLooking || this.#isClosed || !this.#watches.has(scheduled)) return;
+    scheduled.isLooking = true;
+    // A look never rejects.
+    void scheduled.watch.look().then(() => {
+      scheduled.isLooking = false;
+      scheduled.lookedAt = this.#options.clock.now();
+    });
+  }
+}
