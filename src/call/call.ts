@@ -1,0 +1,328 @@
+/**
+ * One logical call: attempts, retries, backoff and the deadline, for any protocol. The protocol adapter drives it and
+ * is driven by it ({@link CallDriver}); the engine knows neither sockets nor headers.
+ *
+ * States:
+ *
+ * - `waiting`      the first view of the service is not known yet
+ * - `attempting`   an attempt is under way, no response headers yet
+ * - `backing-off`  a failed attempt will be followed by another one after a pause
+ * - `queued`       the pause is over, the retry gate has no place yet
+ * - `committed`    response headers were handed to the caller: no more attempts
+ * - `ended`        the caller has an error, or the response is complete
+ *
+ * At any time at most one timer is set: the attempt's (never longer than the deadline), the backoff's (always shorter),
+ * or the deadline's own while waiting or queued. All of them keep the process alive, since a caller awaits the call.
+ */
+
+import type { EndpointLoad } from "../balance/endpoint-load.js";
+import { FIRST_PICK } from "../balance/picker.js";
+import type { Timer } from "../clock.js";
+import { OnehopError } from "../errors.js";
+import type { MeshEventOf } from "../model/event.js";
+import { attemptTimeoutMs } from "../policy/attempt-timeout.js";
+import { fullJitter } from "../policy/backoff.js";
+import { mayResend } from "../policy/resend.js";
+import { hintedDelay } from "../policy/retry-after.js";
+import { crossesTier } from "../policy/retry-spread.js";
+import { Attempt } from "./attempt.js";
+import type { AttemptFailure, AttemptResponse } from "./attempt-failure.js";
+import { callFailed, deadlinePassed } from "./call-errors.js";
+import type { CallPolicy, CallService } from "./call-service.js";
+
+/** What the engine asks of a protocol adapter. */
+export interface CallDriver {
+  readonly method: string;
+  /** Whether processing the request twice is the same as once, by method or by declaration. */
+  readonly isIdempotent: boolean;
+  /** Whether the request can be sent again from its start: its body is there or can be made again. */
+  canReplay(): boolean;
+  /** Sends an attempt. Reports back by `responded`, `failed`, `completed`; never throws. */
+  send(attempt: Attempt): void;
+  /** Drops an attempt; nothing of it is reported or handed on any more. */
+  abandon(attempt: Attempt, reason: Error): void;
+  /** The call ends with an error: instead of a response, or, when the caller cancelled, in the middle of its body. */
+  fail(error: unknown): void;
+}
+
+export type CallState = "waiting" | "attempting" | "backing-off" | "queued" | "committed" | "ended";
+
+/** Timers may fire up to a millisecond early: less than this before the deadline counts as the deadline. */
+const TIMER_SLACK_MS = 1;
+
+type SuppressReason = MeshEventOf<"retry-suppressed">["reason"];
+
+export class Call {
+  readonly #service: CallService;
+  readonly #policy: CallPolicy;
+  readonly #driver: CallDriver;
+  readonly #deadlineAt: number;
+  readonly #attempts: Attempt[] = [];
+  #state: CallState = "waiting";
+  #timer: Timer | undefined;
+  /** The last failure, which decides where the next attempt goes and what the caller is told in the end. */
+  #lastFailure: AttemptFailure | undefined;
+  #freeResendUsed = false;
+  #nextIsCharged = false;
+
+  constructor(service: CallService, policy: CallPolicy, driver: CallDriver) {
+    this.#service = service;
+    this.#policy = policy;
+    this.#driver = driver;
+    this.#deadlineAt = service.clock.now() + policy.timeoutMs;
+    service.gate.callStarted();
+  }
+
+  get state(): CallState {
+    return this.#state;
+  }
+
+  /** Starts the call. */
+  begin(): void {
+    if (this.#service.isReady) {
+      this.#attempt(false);
+      return;
+    }
+    this.#setTimer(this.#deadlineAt, () =>
+      this.#end(deadlinePassed(this.#policy.timeoutMs, "waiting for endpoints", [])),
+    );
+    this.#service.waitForView(this);
+  }
+
+  /** The first view came. */
+  viewReady(): void {
+    if (this.#state === "waiting") this.#attempt(false);
+  }
+
+  /** A place of the retry gate is taken for this call. */
+  admitted(): void {
+    this.#attempt(true);
+  }
+
+  /** The caller gave up: everything stops now, and `reason` reaches the caller unchanged. */
+  cancel(reason: unknown): void {
+    if (this.#state === "ended") return;
+    const error = reason instanceof Error ? reason : new Error("the call was aborted", { cause: reason });
+    const attempt = this.#attempts.at(-1);
+    if (attempt !== undefined && attempt.record === undefined) {
+      const now = this.#service.clock.now();
+      attempt.load.censored(now - attempt.startedAt, now);
+      this.#finishAttempt(attempt, "cancelled", { error });
+    }
+    if (attempt !== undefined) {
+      attempt.release();
+      this.#driver.abandon(attempt, error);
+    }
+    this.#end(reason);
+  }
+
+  /**
+   * Response headers of an attempt.
+   *
+   * @returns `commit`: hand the response to the caller; `discard`: drop it, another attempt follows
+   */
+  responded(attempt: Attempt, response: AttemptResponse): "commit" | "discard" {
+    const now = this.#service.clock.now();
+    attempt.load.answered(!response.isFailure, now - attempt.startedAt, now);
+    this.#finishAttempt(attempt, "response", { status: response.status });
+    if (response.isRetriable && this.#retry(attempt, response)) return "discard";
+    this.#cancelTimer();
+    this.#state = "committed";
+    return "commit";
+  }
+
+  /** An attempt failed before its response headers. */
+  failed(attempt: Attempt, failure: AttemptFailure): void {
+    const now = this.#service.clock.now();
+    if (failure.kind === "timeout") attempt.load.censored(now - attempt.startedAt, now);
+    attempt.load.failed(now);
+    attempt.release();
+    this.#finishAttempt(attempt, failure.class, { error: failure.error });
+    this.#lastFailure = failure;
+    this.#service.refresh();
+    if (this.#retry(attempt, failure)) return;
+    this.#end(callFailed(this.#service.id, failure, this.#records(), this.#isBodyGone(failure)));
+  }
+
+  /** The transport refuses the request as the caller made it: the call ends, and the endpoint is not blamed. */
+  refused(attempt: Attempt, error: Error): void {
+    attempt.release();
+    this.#finishAttempt(attempt, "cancelled", { error });
+    this.#end(error);
+  }
+
+  /** The response of the committed attempt is complete, or broke off; the adapter has told the caller. */
+  completed(attempt: Attempt): void {
+    attempt.release();
+    if (this.#state === "committed") this.#leave();
+  }
+
+  #attempt(isExtra: boolean): void {
+    const service = this.#service;
+    const now = service.clock.now();
+    const load = this.#pick(now);
+    if (load === undefined) {
+      if (isExtra) service.gate.leave();
+      this.#end(service.unavailableError());
+      return;
+    }
+    if (this.#attempts.length === 0) service.budget.deposit(now);
+    const attempt = new Attempt(this.#attempts.length + 1, load, now, isExtra);
+    this.#attempts.push(attempt);
+    this.#state = "attempting";
+    const timeoutMs = attemptTimeoutMs({
+      remainingMs: this.#deadlineAt - now,
+      timeoutMs: this.#policy.timeoutMs,
+      perTryTimeoutMs: this.#policy.perTryTimeoutMs,
+      maxAttempts: this.#policy.maxAttempts,
+      attemptsLeft: this.#driver.isIdempotent ? this.#policy.maxAttempts - attempt.number + 1 : 1,
+    });
+    this.#setTimer(now + timeoutMs, () => this.#attemptTimedOut(attempt));
+    this.#driver.send(attempt);
+  }
+
+  #pick(now: number): EndpointLoad | undefined {
+    const { balancer, random } = this.#service;
+    const { picker } = balancer;
+    const last = this.#attempts.at(-1);
+    if (last === undefined) return picker.pick(FIRST_PICK, now, random);
+    const tried = this.#attempts.map((attempt) => attempt.load);
+    const tier = picker.tiers[picker.tierOf(last.load)] ?? [];
+    const crosses =
+      this.#policy.spread === "same-then-other" &&
+      crossesTier({
+        attempt: this.#attempts.length + 1,
+        lastFailure: this.#lastFailure?.kind ?? "other",
+        untriedInTier: tier.filter((load) => !tried.includes(load)).length,
+        tierSize: tier.length,
+      });
+    return picker.pick({ tried, leaveTierOf: crosses ? last.load : undefined }, now, random);
+  }
+
+  #attemptTimedOut(attempt: Attempt): void {
+    const now = this.#service.clock.now();
+    const isDeadline = now >= this.#deadlineAt - TIMER_SLACK_MS;
+    const error = isDeadline
+      ? deadlinePassed(this.#policy.timeoutMs, `waiting for ${attempt.load.endpoint.address}`, this.#records())
+      : new OnehopError(
+          "ERR_ONEHOP_MAYBE_PROCESSED",
+          `no response headers from ${attempt.load.endpoint.address} within ${Math.round(now - attempt.startedAt)} ms`,
+          { reason: "per-try-timeout" },
+        );
+    this.#driver.abandon(attempt, error);
+    this.failed(attempt, { class: "maybe-processed", kind: "timeout", error, staleConnection: false });
+  }
+
+  /** Decides whether another attempt follows `attempt`, and sets it going. */
+  #retry(attempt: Attempt, cause: AttemptFailure | AttemptResponse): boolean {
+    const now = this.#service.clock.now();
+    const isResponse = "status" in cause;
+    const delayMs = this.#delay(cause);
+    const isFree = !isResponse && !this.#freeResendUsed && (cause.class === "never-left" || cause.staleConnection);
+    const obstacle = this.#obstacle(isResponse ? "answered" : cause.class, now + delayMs);
+    if (obstacle !== undefined) return this.#suppress(attempt, obstacle);
+    if (!isFree && !this.#service.budget.tryWithdraw(now)) return this.#suppress(attempt, "budget");
+    if (isFree) this.#freeResendUsed = true;
+    this.#nextIsCharged = !isFree;
+    if (isResponse) this.#lastFailure = undefined;
+    const reason = isResponse ? `status ${cause.status}` : cause.error.message;
+    const { endpoint } = attempt.load;
+    this.#service.notify({
+      type: "retry",
+      service: this.#service.id,
+      attempt: attempt.number,
+      endpoint,
+      reason,
+      delayMs,
+    });
+    this.#state = "backing-off";
+    this.#setTimer(now + delayMs, () => this.#backoffOver());
+    return true;
+  }
+
+  /** What forbids another attempt, the budget aside. */
+  #obstacle(failure: "answered" | AttemptFailure["class"], readyAt: number): SuppressReason | undefined {
+    if (this.#attempts.length >= this.#policy.maxAttempts) return "max-attempts";
+    if (!mayResend(failure, this.#driver.isIdempotent)) return "not-idempotent";
+    if (!this.#driver.canReplay()) return "body-not-replayable";
+    if (readyAt >= this.#deadlineAt - TIMER_SLACK_MS) return "deadline";
+    return undefined;
+  }
+
+  #delay(cause: AttemptFailure | AttemptResponse): number {
+    const { random } = this.#service;
+    const throttled = "status" in cause && cause.isThrottled;
+    const computed = fullJitter(
+      throttled ? this.#policy.throttledBackoff : this.#policy.backoff,
+      this.#attempts.length,
+      random,
+    );
+    const hint = "status" in cause ? cause.retryAfterMs : undefined;
+    return hint === undefined ? computed : hintedDelay(hint, computed, random);
+  }
+
+  #suppress(attempt: Attempt, reason: SuppressReason): false {
+    this.#service.notify({ type: "retry-suppressed", service: this.#service.id, attempt: attempt.number, reason });
+    return false;
+  }
+
+  #backoffOver(): void {
+    if (!this.#nextIsCharged) {
+      this.#attempt(false);
+      return;
+    }
+    this.#state = "queued";
+    this.#setTimer(this.#deadlineAt, () => {
+      this.#end(deadlinePassed(this.#policy.timeoutMs, "queued for a retry", this.#records()));
+    });
+    this.#service.gate.enter(this);
+  }
+
+  /** Settles the attempt's outcome and gives its place of the retry gate back. */
+  #finishAttempt(
+    attempt: Attempt,
+    outcome: "response" | "never-left" | "maybe-processed" | "cancelled",
+    detail: { readonly status?: number; readonly error?: Error },
+  ): void {
+    if (attempt.record !== undefined) return;
+    attempt.settle(outcome, this.#service.clock.now(), detail);
+    if (attempt.isExtra) this.#service.gate.leave();
+  }
+
+  #isBodyGone(failure: AttemptFailure): boolean {
+    return (
+      this.#attempts.length < this.#policy.maxAttempts &&
+      mayResend(failure.class, this.#driver.isIdempotent) &&
+      !this.#driver.canReplay()
+    );
+  }
+
+  #records(): NonNullable<Attempt["record"]>[] {
+    return this.#attempts.map((attempt) => attempt.record).filter((record) => record !== undefined);
+  }
+
+  #end(error: unknown): void {
+    this.#leave();
+    this.#driver.fail(error);
+  }
+
+  /** Leaves every list and stops the timer. */
+  #leave(): void {
+    if (this.#state === "ended") return;
+    if (this.#state === "queued") this.#service.gate.forget(this);
+    if (this.#state === "waiting") this.#service.stopWaiting(this);
+    this.#state = "ended";
+    this.#cancelTimer();
+    this.#service.gate.callEnded();
+  }
+
+  #setTimer(at: number, fire: () => void): void {
+    this.#cancelTimer();
+    this.#timer = this.#service.clock.setTimer(at - this.#service.clock.now(), fire);
+  }
+
+  #cancelTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+}
