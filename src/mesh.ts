@@ -1,0 +1,246 @@
+import { type Dispatcher, request as undiciRequest } from "undici";
+import type { ServiceRuntime } from "./call/service-runtime.js";
+import { type Clock, systemClock } from "./clock.js";
+import { bpfDiscovery } from "./discovery/bpf-discovery.js";
+import type { Discovery } from "./discovery/discovery.js";
+import { HostRule } from "./discovery/host-rule.js";
+import { createAddressCache } from "./dns/address-cache.js";
+import { parseNameServer } from "./dns/name-server.js";
+import { createResolver } from "./dns/resolver.js";
+import { OnehopError } from "./errors.js";
+import { type DispatchExtras, MeshDispatcher } from "./http/mesh-dispatcher.js";
+import { type MeshRequestInit, meshFetch } from "./http/mesh-fetch.js";
+import { MeshEventEmitter } from "./mesh-event-emitter.js";
+import { MeshServices } from "./mesh-services.js";
+import type { MeshEventOf, MeshEventType } from "./model/event.js";
+import { parseServiceHost } from "./model/service-ref.js";
+import type { CallOptions, DnsOptions, MeshOptions } from "./options.js";
+import { checkCallOptions, checkMeshOptions } from "./options-schema.js";
+import { systemRandom } from "./random.js";
+import { explainService, reportEndpoint, type ServiceHandle } from "./service-handle.js";
+import { callPolicy, type SettledService } from "./service-policy.js";
+
+/** What `mesh.request` takes beside what undici's `request` takes. */
+export interface MeshRequestOptions extends Omit<Dispatcher.RequestOptions, "origin" | "path" | "method" | "body"> {
+  readonly method?: Dispatcher.HttpMethod;
+  /** As for undici, or a function that makes the body: it is called once for each attempt. */
+  readonly body?: Dispatcher.DispatchOptions["body"] | (() => Dispatcher.DispatchOptions["body"]);
+  /** Rules for this call. */
+  readonly onehop?: CallOptions;
+}
+
+/** A client of the mesh. Make one for a process, with {@link createMesh}. */
+export interface Mesh extends AsyncDisposable {
+  /** The runtime's own `fetch`, through the mesh. Rejects with a TypeError whose `cause` is the OnehopError. */
+  readonly fetch: (input: string | URL | Request, init?: MeshRequestInit<CallOptions>) => Promise<Response>;
+  /** undici's `request`, through the mesh. Rejects with the OnehopError. */
+  readonly request: (url: string | URL, options?: MeshRequestOptions) => Promise<Dispatcher.ResponseData>;
+  /** The mesh as an undici dispatcher. */
+  readonly dispatcher: Dispatcher;
+  /**
+   * Looks at one service.
+   *
+   * @param name `name.namespace`, or with a port `name.namespace:8080` (default 80)
+   */
+  service(name: string): ServiceHandle;
+  /**
+   * Resolves when every service in `options.services` has its first view, on the port that was called or 80. Not needed
+   * before calls: they wait by themselves.
+   *
+   * @throws the signal's reason when it aborts
+   */
+  ready(options?: { readonly signal?: AbortSignal }): Promise<void>;
+  on<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
+  once<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
+  off<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
+  /** Refuses new calls, waits for those under way, closes connections and discovery. Idempotent. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes a client of the mesh. Does nothing before the first call: no socket, no timer, no look-up, and later none of them
+ * keeps the process alive, while a call that is awaited does.
+ *
+ * @throws OnehopError `ERR_ONEHOP_CONFIG` when an option is unknown or wrong
+ */
+export function createMesh(options: MeshOptions = {}): Mesh {
+  return new MeshClient(checkMeshOptions(options));
+}
+
+const DEFAULT_PORT = 80;
+
+class MeshClient implements Mesh {
+  readonly dispatcher: MeshDispatcher;
+  readonly #clock: Clock;
+  readonly #discovery: Discovery;
+  readonly #rule: HostRule;
+  readonly #services: MeshServices;
+  readonly #events = new MeshEventEmitter();
+  readonly #configured: readonly string[];
+  #closing: Promise<void> | undefined;
+
+  constructor(options: MeshOptions) {
+    this.#clock = options.clock ?? systemClock;
+    this.#discovery = options.discovery ?? bpfDiscovery();
+    this.#discovery.attach({ notify: this.#events.emit });
+    const resolver = createResolver({ clock: this.#clock, ...resolverOptions(options.dns) });
+    const clusterDomain = options.clusterDomain ?? "cluster.local";
+    const addresses = createAddressCache(resolver, this.#clock, givenAddresses(options.addresses, clusterDomain));
+    this.#configured = Object.keys(options.services ?? {});
+    this.#rule = new HostRule({
+      configured: this.#configured,
+      clusterDomain,
+      discovery: this.#discovery,
+      addresses: (host) => addresses.addresses(host),
+      clock: this.#clock,
+    });
+    this.#services = new MeshServices({
+      clock: this.#clock,
+      random: options.random ?? systemRandom,
+      notify: this.#events.emit,
+      discovery: this.#discovery,
+      cluster: options.cluster,
+      addresses,
+      observer: options.observer,
+      rules: new Map(Object.entries(options.services ?? {}).map(([host, rules]) => [this.#rule.refOf(host).id, rules])),
+      defaults: options.defaults,
+      idleServiceMs: options.idleServiceMs ?? 300_000,
+    });
+    this.dispatcher = new MeshDispatcher({
+      decide: (host, port) => this.#rule.decide(host, port),
+      service: (ref, port) => this.#services.of(ref, port),
+      clock: this.#clock,
+      extras,
+    });
+  }
+
+  readonly fetch = (input: string | URL | Request, init?: MeshRequestInit<CallOptions>): Promise<Response> =>
+    meshFetch(this.dispatcher, extras, input, init);
+
+  readonly request = (url: string | URL, options: MeshRequestOptions = {}): Promise<Dispatcher.ResponseData> => {
+    const { body, ...rest } = options;
+    if (typeof body !== "function") {
+      return undiciRequest(url, { ...rest, ...(body === undefined ? {} : { body }), dispatcher: this.dispatcher });
+    }
+    const again: DispatchExtras = { ...extras(options.onehop ?? {}), bodyAgain: body };
+    return undiciRequest(url, { ...rest, body: body() ?? null, onehop: again, dispatcher: this.dispatcher } as never);
+  };
+
+  service(name: string): ServiceHandle {
+    const { host, port } = splitPort(name);
+    const service = (): ReturnType<MeshServices["of"]> => this.#services.of(this.#rule.refOf(host), port);
+    return {
+      endpoints: async () => {
+        const { runtime, pools } = service();
+        await this.#viewOf(runtime);
+        const now = this.#clock.now();
+        return runtime.balancer.loads.map((load) => reportEndpoint(load, pools, now));
+      },
+      explain: async () => {
+        const { runtime, pools } = service();
+        await this.#viewOf(runtime);
+        return explainService(runtime, pools);
+      },
+    };
+  }
+
+  async ready(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    const { signal } = options;
+    const views = this.#configured.map((name) => {
+      const { host, port } = splitPort(name);
+      return this.#viewOf(this.#services.of(this.#rule.refOf(host), port).runtime, signal);
+    });
+    await Promise.all(views);
+  }
+
+  on<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): this {
+    this.#events.on(type, listener);
+    return this;
+  }
+
+  once<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): this {
+    this.#events.once(type, listener);
+    return this;
+  }
+
+  off<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): this {
+    this.#events.off(type, listener);
+    return this;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.dispatcher.close();
+    this.#services.close();
+    await this.#discovery.close();
+  }
+
+  /** Resolves when the service has a view. Somebody awaits it, so it keeps the process alive. */
+  #viewOf(runtime: ServiceRuntime, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (runtime.isReady) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const keepAlive = this.#clock.setTimer(Number.POSITIVE_INFINITY, () => undefined);
+      const waiter = { viewReady: () => settle(resolve) };
+      const aborted = (): void => settle(() => reject(signal?.reason));
+      const settle = (end: () => void): void => {
+        keepAlive.cancel();
+        runtime.stopWaiting(waiter);
+        signal?.removeEventListener("abort", aborted);
+        end();
+      };
+      signal?.addEventListener("abort", aborted, { once: true });
+      runtime.waitForView(waiter);
+    });
+  }
+}
+
+/** What a caller set for one call, as the dispatcher takes it. Made before, it is taken as it is. */
+function extras(given: unknown): DispatchExtras {
+  if (typeof given === "object" && given !== null && "policyFor" in given) return given as DispatchExtras;
+  const options = checkCallOptions(given);
+  return {
+    policyFor: (service) => callPolicy(service.policy as SettledService, options),
+    idempotent: options.idempotent,
+  };
+}
+
+/** The addresses of a service go for every form of its name. */
+function givenAddresses(
+  given: MeshOptions["addresses"] = {},
+  clusterDomain: string,
+): Readonly<Record<string, readonly string[]>> {
+  const all: Record<string, readonly string[]> = {};
+  for (const [host, addresses] of Object.entries(given)) {
+    const ref = parseServiceHost(host, clusterDomain);
+    const isClusterName = ref?.domain === "cluster" && ref.namespace !== undefined;
+    const forms = isClusterName ? [ref.id, `${ref.id}.svc`, `${ref.id}.svc.${clusterDomain}`] : [host];
+    for (const form of forms) all[form] = addresses;
+  }
+  return all;
+}
+
+function resolverOptions(dns: DnsOptions = {}): Omit<Parameters<typeof createResolver>[0], "clock"> {
+  const { nameservers, ...rest } = dns;
+  return { ...rest, ...(nameservers === undefined ? {} : { nameservers: nameservers.map(parseNameServer) }) };
+}
+
+function splitPort(name: string): { readonly host: string; readonly port: number } {
+  const match = /^(.*?)(?::(\d{1,5}))?$/.exec(name);
+  const port = match?.[2] === undefined ? DEFAULT_PORT : Number(match[2]);
+  if (match?.[1] === undefined || match[1] === "" || port < 1 || port > 65_535) {
+    throw new OnehopError(
+      "ERR_ONEHOP_CONFIG",
+      `a service is named "name.namespace" or "name.namespace:port", not "${name}"`,
+    );
+  }
+  return { host: match[1], port };
+}
