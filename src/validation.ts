@@ -1,0 +1,68 @@
+/** Checks data from outside against a schema and says plainly what is wrong with it: the path, the value, the fix. */
+
+import leven from "leven";
+import * as v from "valibot";
+
+/** A schema of this package: takes anything, gives `T`. */
+export type Schema<T> = v.GenericSchema<unknown, T>;
+
+/**
+ * An object with no other keys than `entries`; an unknown key is answered with the nearest known one.
+ */
+export function strict<const E extends v.ObjectEntries>(
+  entries: E,
+): v.StrictObjectSchema<E, v.ErrorMessage<v.StrictObjectIssue>> {
+  const known = Object.keys(entries);
+  return v.strictObject(entries, (issue) => {
+    if (issue.expected !== "never") return `expected ${issue.expected}, got ${shown(issue.input)}`;
+    const unknownKey = String(issue.path?.at(-1)?.key);
+    const near = nearest(unknownKey, known);
+    return `unknown key${near === undefined ? "" : `; did you mean "${near}"?`} (known: ${known.join(", ")})`;
+  });
+}
+
+/** The value as the schema gives it, or one line for each thing that is wrong with it. */
+export type Checked<T> = { readonly value: T } | { readonly problems: readonly string[] };
+
+/**
+ * @param name what the value is called, the start of each path
+ */
+export function check<T>(schema: Schema<T>, value: unknown, name: string): Checked<T> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return { value: result.output };
+  return { problems: result.issues.flatMap(leaves).map((issue) => `${name}${pathOf(issue)}: ${issue.message}`) };
+}
+
+/** The value for a message: short, on one line. */
+export function shown(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint" || typeof value === "symbol") return String(value);
+  const text = JSON.stringify(value) ?? "undefined";
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** The known word that `word` most likely was meant to be; undefined when none is near. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  const ranked = known
+    .map((candidate) => ({ candidate, distance: leven(word.toLowerCase(), candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  if (best === undefined) return undefined;
+  return best.distance <= Math.max(2, Math.ceil(word.length / 3)) ? best.candidate : undefined;
+}
+
+/** The issues of a union's best branch instead of "none matched". */
+function leaves(issue: v.BaseIssue<unknown>): readonly v.BaseIssue<unknown>[] {
+  if (issue.type !== "union" || issue.issues === undefined) return [issue];
+  const deep = issue.issues.flatMap(leaves).filter((leaf) => (leaf.path?.length ?? 0) > (issue.path?.length ?? 0));
+  return deep.length > 0 ? deep.slice(0, 1) : [issue];
+}
+
+function pathOf(issue: v.BaseIssue<unknown>): string {
+  return (issue.path ?? [])
+    .map(({ key }) => {
+      if (typeof key === "number") return `[${key}]`;
+      return /^[A-Za-z_$][\w$]*$/.test(String(key)) ? `.${String(key)}` : `[${JSON.stringify(String(key))}]`;
+    })
+    .join("");
+}
