@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// The suites, each a folder: `unit` mirrors src/ and holds no socket, `property` is fast-check,
+// The suites, each a folder: `unit` mirrors src/ and needs no privilege, `property` is fast-check,
 // `integration` uses real sockets and processes, `kernel` needs root, bpf(2) and a mountable bpffs.
 const unitFolders = [
   "model",
@@ -13,6 +13,7 @@ const unitFolders = [
   "call",
   "http",
   "mesh",
+  "testing",
   "lint",
 ];
 
