@@ -27,9 +27,13 @@ interface Scheduled {
   readonly watch: BpfWatch;
   touchedAt: number;
   lookedAt: number;
+  /** The last look could not read the maps: the next one waits as for a quiet service. */
+  hasFailed: boolean;
   isLooking: boolean;
-  /** A look was asked for while one was under way or too soon after one. */
+  /** A look was asked for while one was under way, which may have read before what it was asked for. */
   isWanted: boolean;
+  /** A look was asked for too soon after one. */
+  soon: Timer | undefined;
 }
 
 class BpfDiscovery implements Discovery {
@@ -54,11 +58,13 @@ class BpfDiscovery implements Discovery {
       watch: new BpfWatch(this.#openNode(), this.#options, target, listener),
       touchedAt: this.#options.clock.now(),
       lookedAt: Number.NEGATIVE_INFINITY,
+      hasFailed: false,
       isLooking: false,
       isWanted: false,
+      soon: undefined,
     };
     this.#watches.add(scheduled);
-    this.#look(scheduled);
+    this.#look(scheduled, false);
     this.#timer ??= this.#tickLater();
     return {
       touch: () => {
@@ -67,6 +73,7 @@ class BpfDiscovery implements Discovery {
       refresh: () => this.#want(scheduled),
       close: () => {
         scheduled.watch.close();
+        scheduled.soon?.cancel();
         this.#watches.delete(scheduled);
       },
     };
@@ -83,7 +90,10 @@ class BpfDiscovery implements Discovery {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
-    for (const { watch } of this.#watches) watch.close();
+    for (const { watch, soon } of this.#watches) {
+      watch.close();
+      soon?.cancel();
+    }
     this.#watches.clear();
     this.#node?.close();
   }
@@ -96,7 +106,7 @@ class BpfDiscovery implements Discovery {
   #tickLater(): Timer {
     return this.#options.clock.setBackgroundTimer(this.#options.pollMs, () => {
       for (const scheduled of this.#watches) {
-        if (this.#isDue(scheduled)) this.#look(scheduled);
+        if (this.#isDue(scheduled)) this.#look(scheduled, false);
       }
       this.#timer = this.#watches.size === 0 || this.#isClosed ? undefined : this.#tickLater();
     });
@@ -104,32 +114,34 @@ class BpfDiscovery implements Discovery {
 
   #isDue(scheduled: Scheduled): boolean {
     const now = this.#options.clock.now();
-    const isQuiet = now - scheduled.touchedAt > this.#options.quietAfterMs;
+    const isQuiet = scheduled.hasFailed || now - scheduled.touchedAt > this.#options.quietAfterMs;
     return !isQuiet || now - scheduled.lookedAt >= this.#options.quietPollMs;
   }
 
-  /** Looks now, or as soon as the least pause is over. */
+  /** Looks now, or as soon as the look under way and the least pause are over. */
   #want(scheduled: Scheduled): void {
-    if (scheduled.isWanted) return;
-    const waitMs = scheduled.lookedAt + LEAST_PAUSE_MS - this.#options.clock.now();
-    if (waitMs <= 0 && !scheduled.isLooking) {
-      this.#look(scheduled);
+    if (scheduled.soon !== undefined || scheduled.hasFailed || !this.#watches.has(scheduled)) return;
+    if (scheduled.isLooking) {
+      scheduled.isWanted = true;
       return;
     }
-    scheduled.isWanted = true;
-    this.#options.clock.setBackgroundTimer(waitMs, () => {
-      scheduled.isWanted = false;
-      this.#look(scheduled);
-    });
+    const waitMs = scheduled.lookedAt + LEAST_PAUSE_MS - this.#options.clock.now();
+    if (waitMs <= 0) this.#look(scheduled, true);
+    else scheduled.soon = this.#options.clock.setBackgroundTimer(waitMs, () => this.#look(scheduled, true));
   }
 
-  #look(scheduled: Scheduled): void {
+  #look(scheduled: Scheduled, isAsked: boolean): void {
     if (scheduled.isLooking || this.#isClosed || !this.#watches.has(scheduled)) return;
     scheduled.isLooking = true;
+    scheduled.isWanted = false;
+    scheduled.soon?.cancel();
+    scheduled.soon = undefined;
     // A look never rejects.
-    void scheduled.watch.look().then(() => {
+    void scheduled.watch.look(isAsked).then((couldRead) => {
       scheduled.isLooking = false;
+      scheduled.hasFailed = !couldRead;
       scheduled.lookedAt = this.#options.clock.now();
+      if (scheduled.isWanted) this.#want(scheduled);
     });
   }
 }

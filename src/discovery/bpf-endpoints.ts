@@ -29,13 +29,14 @@ export function buildEndpoints(
   naming: MapNaming,
 ): readonly Endpoint[] {
   const known = new Map(previous.map((endpoint) => [idOf(endpoint, isRebuilt), endpoint]));
+  const taken = new Set(previous.map(({ key }) => key));
   return members.map((member) => {
     const { backend, backendId } = member;
     const before = known.get(idOf({ backendId, ...backend }, isRebuilt));
     const found = identityOf(backend.address);
     const identity = found.identity ?? before?.identity;
     return {
-      key: before?.key ?? endpointKey(backendId, backend.address, backend.port),
+      key: before?.key ?? freshKey(endpointKey(backendId, backend.address, backend.port), taken),
       backendId,
       address: backend.address,
       port: backend.port,
@@ -46,6 +47,11 @@ export function buildEndpoints(
       kind: "pod",
     };
   });
+}
+
+/** A key kept over a renumbering may be what the ids of a later pod spell: that pod gets another one. */
+function freshKey(key: string, taken: ReadonlySet<string>): string {
+  return taken.has(key) ? freshKey(`${key}'`, taken) : key;
 }
 
 /** Whether any endpoint may be called. */

@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { FALLBACK_PIN_DIRECTORY, PIN_DIRECTORY } from "../cilium/cilium-maps.js";
-import { isOnehopError } from "../errors.js";
+import { closedError, isOnehopError } from "../errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import { openKernel } from "../kernel/open-kernel.js";
 import type { Notify } from "../model/event.js";
@@ -22,12 +22,16 @@ const REFILL_MS = 60_000;
 /** How long the own cluster is taken for known, in milliseconds. */
 const LOCAL_CLUSTER_MS = 10_000;
 
+/** How often it is looked for while it is not known, in milliseconds: Cilium enters a new pod within a second or so. */
+const NO_LOCAL_CLUSTER_MS = 1_000;
+
 /** The maps of this node, shared by all watches of a discovery. */
 export class BpfNode {
   readonly #options: SettledBpfOptions;
   readonly #notify: Notify;
   #kernel: Kernel | undefined;
   #maps: CiliumMapSet | undefined;
+  #isClosed = false;
   #opening: Promise<void> | undefined;
   #pinsCheckedAt = Number.NEGATIVE_INFINITY;
   #replacedAt = Number.NEGATIVE_INFINITY;
@@ -74,6 +78,11 @@ export class BpfNode {
     this.#findLocalCluster();
   }
 
+  /** A watch found that the maps were replaced: the next look notices it at once. */
+  expectReplacedMaps(): void {
+    this.#pinsCheckedAt = Number.NEGATIVE_INFINITY;
+  }
+
   /** @throws OnehopError `ERR_ONEHOP_KERNEL` */
   family(family: IpFamily): FamilyMaps {
     if (this.#maps === undefined) throw new Error("the maps are not ready");
@@ -92,12 +101,14 @@ export class BpfNode {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#maps?.close();
     this.#maps = undefined;
   }
 
   async #open(): Promise<void> {
     this.#kernel ??= this.#options.kernel ?? (await openKernel());
+    if (this.#isClosed) throw closedError();
     this.#maps = new CiliumMapSet(this.#kernel, this.#pinDirectory(this.#kernel));
   }
 
@@ -121,7 +132,8 @@ export class BpfNode {
 
   #findLocalCluster(): void {
     const now = this.#options.clock.now();
-    if (now - this.#localClusterAt < LOCAL_CLUSTER_MS) return;
+    const lifetimeMs = this.#localClusterNumber === undefined ? NO_LOCAL_CLUSTER_MS : LOCAL_CLUSTER_MS;
+    if (now - this.#localClusterAt < lifetimeMs) return;
     this.#localClusterAt = now;
     for (const address of this.#options.ownAddresses ?? interfaceAddresses()) {
       const number = this.identityOf(address).identity?.number;

@@ -1,5 +1,4 @@
 import { isL7Proxy } from "../cilium/service-flags.js";
-import { isOnehopError } from "../errors.js";
 import type { Endpoint } from "../model/endpoint.js";
 import { formatHostPort, ipFamily } from "../model/ip-address.js";
 import { buildEndpoints, hasCallable } from "./bpf-endpoints.js";
@@ -12,6 +11,12 @@ import type { AddressIdentity } from "./identity-lookup.js";
 
 /** How often identities are looked up while the endpoints stay the same, in milliseconds. */
 const IDENTITY_MS = 1_000;
+
+/**
+ * The same when a look was asked for: an attempt failed, and a pod that is gone may have left its address to another
+ * one. Not at each failure, since a service may have thousands of pods.
+ */
+const ASKED_IDENTITY_MS = 100;
 
 /** Follows one service port in the maps: from its addresses to a frontend, from there to endpoints. */
 export class BpfWatch {
@@ -48,17 +53,24 @@ export class BpfWatch {
     this.#isClosed = true;
   }
 
-  /** Looks once and tells what changed. Never rejects. */
-  async look(): Promise<void> {
+  /**
+   * Looks once and tells what changed. Never rejects.
+   *
+   * @param isAsked the look was asked for, because something failed
+   * @returns whether the maps could be read
+   */
+  async look(isAsked: boolean): Promise<boolean> {
     try {
       await this.#node.ready();
-      const { addresses } = await this.#target.addresses();
-      if (this.#isClosed) return;
+      const addresses = await this.#addresses();
+      if (this.#isClosed) return true;
       this.#noticeReplacedMaps();
-      await this.#lookAt(addresses);
+      await this.#lookAt(addresses, isAsked);
+      return true;
     } catch (error) {
       const failure = error instanceof Error ? error : new Error(String(error));
       this.#tell({ kind: "unavailable", reason: failure.message, error: failure });
+      return false;
     }
   }
 
@@ -67,9 +79,27 @@ export class BpfWatch {
     await this.#node.ready();
     const { addresses } = await this.#target.addresses();
     this.#noticeReplacedMaps();
-    const [found, failure] = this.#someAddress(addresses, (poller) => poller.isPresent());
-    if (!found && failure !== undefined) throw failure;
-    return found;
+    let failure: unknown;
+    for (const address of addresses) {
+      try {
+        // Entries that are in doubt are those of a frontend nevertheless.
+        if ((await this.#poller(address).poll()).kind !== "absent") return true;
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return false;
+  }
+
+  /** The target's addresses. While a frontend is followed, a name that cannot be resolved does not blind the view. */
+  async #addresses(): Promise<readonly string[]> {
+    try {
+      return (await this.#target.addresses()).addresses;
+    } catch (error) {
+      if (this.#address === undefined) throw error;
+      return [this.#address];
+    }
   }
 
   #noticeReplacedMaps(): void {
@@ -80,7 +110,7 @@ export class BpfWatch {
   }
 
   /** The followed frontend first, then the other addresses: the first one that is a frontend is followed. */
-  async #lookAt(addresses: readonly string[]): Promise<void> {
+  async #lookAt(addresses: readonly string[], isAsked: boolean): Promise<void> {
     const followed = this.#address;
     const isStillOurs = followed !== undefined && addresses.includes(followed);
     const inOrder = isStillOurs ? [followed, ...addresses.filter((address) => address !== followed)] : addresses;
@@ -91,41 +121,38 @@ export class BpfWatch {
       try {
         poll = await this.#poller(address).poll();
       } catch (error) {
+        // Replaced maps were closed for another watch meanwhile: the next look opens the new ones.
+        if (this.#epoch !== this.#node.epoch) return;
+        if (address === followed) throw error;
         // One family may have no maps; another address may still be found.
         failure ??= error;
         continue;
       }
       if (this.#isClosed) return;
-      if (poll.kind === "absent" || (poll.kind === "unchanged" && address !== followed)) {
+      if (poll.kind === "absent") {
         absent += 1;
         continue;
       }
-      this.#address = poll.kind === "doubt" ? followed : address;
-      this.#take(poll);
+      if (poll.kind === "replaced") this.#node.expectReplacedMaps();
+      else if (poll.kind === "doubt") this.#tell(poll);
+      else this.#take(poll, address, isAsked);
       return;
     }
     if (absent === 0 && failure !== undefined) throw failure;
     this.#nothingFound(addresses);
   }
 
-  #take(poll: Exclude<FrontendPoll, { kind: "absent" }>): void {
-    if (poll.kind === "doubt") {
-      this.#tell(poll);
+  #take(poll: Extract<FrontendPoll, { kind: "present" }>, address: string, isAsked: boolean): void {
+    const isChanged = poll.isChanged || address !== this.#address;
+    this.#address = address;
+    if (isL7Proxy(poll.master.flags) && this.#options.l7Proxy === "service-address") {
+      this.#tell({ kind: "service-address", reason: "Cilium hands this frontend to its L7 proxy" });
       return;
     }
-    if (poll.kind === "present") {
-      if (isL7Proxy(poll.master.flags) && this.#options.l7Proxy === "service-address") {
-        this.#members = [];
-        this.#tell({ kind: "service-address", reason: "Cilium hands this frontend to its L7 proxy" });
-        return;
-      }
-      this.#members = poll.members;
-    } else if (this.#toldKind === "service-address") {
-      return;
-    }
+    this.#members = poll.members;
     const now = this.#options.clock.now();
-    const isDue = now - this.#identitiesAt >= IDENTITY_MS;
-    if (poll.kind === "unchanged" && !isDue && this.#toldKind === "view") return;
+    const isDue = now - this.#identitiesAt >= (isAsked ? ASKED_IDENTITY_MS : IDENTITY_MS);
+    if (!isChanged && !isDue && this.#toldKind === "view") return;
     this.#identitiesAt = now;
     this.#tellView();
   }
@@ -170,21 +197,5 @@ export class BpfWatch {
     const poller = new FrontendPoller(maps, address, this.#target.port, this.#options.clock);
     this.#pollers.set(address, poller);
     return poller;
-  }
-
-  #someAddress(
-    addresses: readonly string[],
-    accepts: (poller: FrontendPoller) => boolean,
-  ): readonly [boolean, unknown] {
-    let failure: unknown;
-    for (const address of addresses) {
-      try {
-        if (accepts(this.#poller(address))) return [true, failure];
-      } catch (error) {
-        if (!isOnehopError(error)) throw error;
-        failure ??= error;
-      }
-    }
-    return [false, failure];
   }
 }

@@ -37,6 +37,10 @@ export function checkFrontend(bytes: Uint8Array, maps: FamilyMaps, address: stri
   if (!content.isPresent) return { kind: "absent" };
   const wayBack = checkWayBack(content, maps, address, port);
   if (wayBack !== undefined) return { kind: "conflict", reason: wayBack };
+  const slots = content.master.count + content.master.qcount;
+  if (content.slots.length < slots) {
+    return conflict(`the master counts ${slots} slots, and those before slot ${content.slots.length} are missing`);
+  }
   const members: MemberBackend[] = [];
   const gaps: string[] = [];
   const seen = new Set<number>();

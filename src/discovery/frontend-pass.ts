@@ -33,6 +33,15 @@ const VARIANTS: readonly { readonly protocol: Protocol; readonly scope: ServiceS
 const NO_MASTER = 255;
 const INTERNAL_OFFSET = 2;
 
+/** Slot numbers have 16 bits. */
+const LAST_SLOT = 65_535;
+
+/**
+ * So many slots missing in a row end a pass: a master that was torn while it was read may count tens of thousands, and
+ * an agent that works on a service, or died doing so, leaves few.
+ */
+const MOST_MISSING = 64;
+
 const SERVICE_BYTES = LAYOUTS.cilium_lb_service.size;
 const BACKEND_ID_BYTES = LAYOUTS.cilium_lb_backend_key.size;
 const { offset: BACKEND_ID_OFFSET } = LAYOUTS.cilium_lb_service.fields.backend_id;
@@ -84,19 +93,30 @@ export class FrontendPass {
     this.#append(variant);
     this.#appendBytes(this.#serviceValue);
     const { count, qcount } = decodeServiceMaster(this.#serviceValue);
-    const key = this.#keys[variant] as Uint8Array;
-    const slots = count + qcount;
     const slotsAt = this.#length;
-    for (let slot = 1; slot <= slots; slot += 1) {
-      setServiceKeySlot(key, slot);
-      this.#appendLookup(this.#maps.services.lookup(key, this.#serviceValue), this.#serviceValue);
-    }
-    setServiceKeySlot(key, 0);
+    const slots = this.#readSlots(this.#keys[variant] as Uint8Array, Math.min(count + qcount, LAST_SLOT));
     for (let index = 0; index < slots; index += 1) {
       const idAt = slotsAt + index * (1 + SERVICE_BYTES) + 1 + BACKEND_ID_OFFSET;
       this.#backendKey.set(this.#bytes.subarray(idAt, idAt + BACKEND_ID_BYTES));
       this.#appendLookup(this.#maps.backends.lookup(this.#backendKey, this.#backendValue), this.#backendValue);
     }
+  }
+
+  /** @returns how many slots were read: fewer than `most` when too many are missing */
+  #readSlots(key: Uint8Array, most: number): number {
+    let slot = 0;
+    try {
+      for (let missing = 0; slot < most && missing < MOST_MISSING; ) {
+        slot += 1;
+        setServiceKeySlot(key, slot);
+        const isPresent = this.#maps.services.lookup(key, this.#serviceValue);
+        missing = isPresent ? 0 : missing + 1;
+        this.#appendLookup(isPresent, this.#serviceValue);
+      }
+    } finally {
+      setServiceKeySlot(key, 0);
+    }
+    return slot;
   }
 
   /** Leaves the master in `#serviceValue`. */
@@ -149,6 +169,7 @@ export type PassContent =
       readonly protocol: Protocol;
       readonly scope: ServiceScope;
       readonly master: ServiceMaster;
+      /** Fewer than the master counts when the pass was ended early. */
       readonly slots: readonly PassSlot[];
     };
 
@@ -157,8 +178,8 @@ export function passContent(bytes: Uint8Array, backendBytes: number): PassConten
   const variant = VARIANTS[bytes[0] ?? NO_MASTER];
   if (variant === undefined) return { isPresent: false };
   const master = decodeServiceMaster(bytes.subarray(1, 1 + SERVICE_BYTES));
-  const count = master.count + master.qcount;
   const slotsAt = 1 + SERVICE_BYTES;
+  const count = (bytes.length - slotsAt) / (1 + SERVICE_BYTES + 1 + backendBytes);
   const backendsAt = slotsAt + count * (1 + SERVICE_BYTES);
   const slots = Array.from({ length: count }, (_, index) => ({
     slot: index + 1,

@@ -7,19 +7,32 @@ import type { FamilyMaps } from "./map-set.js";
 
 /** What a poll of one frontend came to. */
 export type FrontendPoll =
-  | { readonly kind: "unchanged" }
-  | { readonly kind: "present"; readonly master: ServiceMaster; readonly members: readonly MemberBackend[] }
+  | {
+      readonly kind: "present";
+      /** Whether it is another view than that of the poll before. */
+      readonly isChanged: boolean;
+      readonly master: ServiceMaster;
+      readonly members: readonly MemberBackend[];
+    }
   | { readonly kind: "absent" }
   /** Nothing trustworthy could be read; the adopted view stands. */
-  | { readonly kind: "doubt"; readonly reason: string; readonly error?: Error };
+  | { readonly kind: "doubt"; readonly reason: string; readonly error?: Error }
+  /** Other maps were pinned since these were opened. */
+  | { readonly kind: "replaced" };
 
 type Adoptable = Extract<CheckedFrontend, { kind: "absent" | "present" }>;
+
+/** A view that was adopted, with the bytes it was read from. */
+interface AdoptedView {
+  readonly bytes: Uint8Array;
+  readonly content: Adoptable;
+}
 
 /** A stable pass, judged. */
 type Judgement =
   | Adoptable
   | Extract<FrontendPoll, { kind: "doubt" }>
-  | { readonly kind: "gap"; readonly reason: string; readonly bytes: Uint8Array; readonly rest: Adoptable };
+  | { readonly kind: "gap"; readonly reason: string; readonly view: AdoptedView };
 
 /**
  * Pauses between the passes of one poll, in milliseconds. Two equal passes at least 2 ms apart are needed to adopt a
@@ -43,7 +56,7 @@ export class FrontendPoller {
   readonly #address: string;
   readonly #port: number;
   readonly #clock: Clock;
-  #adopted: Uint8Array | undefined;
+  #adopted: AdoptedView | undefined;
   #gap: { readonly bytes: Uint8Array; readonly polls: number } | undefined;
 
   constructor(maps: FamilyMaps, address: string, port: number, clock: Clock) {
@@ -54,12 +67,6 @@ export class FrontendPoller {
     this.#pass = new FrontendPass(maps, address, port);
   }
 
-  /** One pass: whether there is a master now. */
-  isPresent(): boolean {
-    this.#pass.read();
-    return checkFrontend(this.#pass.bytes, this.#maps, this.#address, this.#port).kind === "present";
-  }
-
   /**
    * @throws OnehopError `ERR_ONEHOP_KERNEL` when a map cannot be read
    */
@@ -67,21 +74,17 @@ export class FrontendPoller {
     this.#pass.read();
     let last: Judgement = { kind: "doubt", reason: "the entries changed between two passes" };
     for (const pauseMs of PASS_PAUSES_MS) {
-      if (this.#isAdopted()) return { kind: "unchanged" };
+      if (this.#adopted !== undefined && this.#pass.equals(this.#adopted.bytes)) return pollOf(this.#adopted, false);
       const before = this.#pass.bytes.slice();
       await backgroundDelay(this.#clock, pauseMs);
       this.#pass.read();
       if (!this.#pass.equals(before)) continue;
       last = this.#judge(before);
-      if (last.kind !== "doubt" && last.kind !== "gap") return this.#adopt(before, last);
+      if (last.kind === "absent" || last.kind === "present") return this.#adopt({ bytes: before, content: last });
     }
     if (last.kind !== "gap") return last;
-    if (this.#isOldGap(last.bytes)) return this.#adopt(last.bytes, last.rest);
+    if (this.#isOldGap(last.view)) return this.#adopt(last.view);
     return { kind: "doubt", reason: last.reason };
-  }
-
-  #isAdopted(): boolean {
-    return this.#adopted !== undefined && this.#pass.equals(this.#adopted);
   }
 
   #judge(bytes: Uint8Array): Judgement {
@@ -94,22 +97,32 @@ export class FrontendPoller {
     }
     if (checked.kind === "conflict") return { kind: "doubt", reason: checked.reason };
     if (checked.kind === "present" && checked.gaps.length > 0) {
-      return { kind: "gap", reason: checked.gaps.join("; "), bytes, rest: checked };
+      return { kind: "gap", reason: checked.gaps.join("; "), view: { bytes, content: checked } };
     }
     return checked;
   }
 
-  #adopt(bytes: Uint8Array, checked: Adoptable): FrontendPoll {
-    this.#adopted = bytes;
+  #adopt(view: AdoptedView): FrontendPoll {
+    if (!this.#maps.isCurrent()) return { kind: "replaced" };
+    this.#adopted = view;
     this.#gap = undefined;
-    return checked.kind === "absent" ? { kind: "absent" } : checked;
+    return pollOf(view, true);
   }
 
-  /** Whether this is the last of enough polls in a row that found the same gap, and something is left beside it. */
-  #isOldGap(bytes: Uint8Array): boolean {
+  /**
+   * Whether this is the last of enough polls in a row that found the same gap, with something to call beside it: where
+   * nothing is left, the adopted view is still the best there is.
+   */
+  #isOldGap({ bytes, content }: AdoptedView): boolean {
     const isSame = this.#gap !== undefined && Buffer.compare(this.#gap.bytes, bytes) === 0;
     const polls = isSame ? (this.#gap?.polls ?? 0) + 1 : 1;
     this.#gap = { bytes, polls };
-    return polls >= POLLS_UNTIL_GAPS_COUNT;
+    const isLeft = content.kind === "present" && content.members.some(({ isTail }) => !isTail);
+    return polls >= POLLS_UNTIL_GAPS_COUNT && isLeft && this.#pass.equals(bytes);
   }
+}
+
+function pollOf({ content }: AdoptedView, isChanged: boolean): FrontendPoll {
+  if (content.kind === "absent") return content;
+  return { kind: "present", isChanged, master: content.master, members: content.members };
 }

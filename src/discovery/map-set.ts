@@ -9,6 +9,11 @@ export interface FamilyMaps {
   readonly services: MapReader;
   readonly backends: MapReader;
   readonly reverseNat: MapReader;
+  /**
+   * Whether these are the maps that are pinned now. Asked before a change is adopted: maps of before and after a
+   * replacement give backends of other services, where Cilium has given the ids anew.
+   */
+  isCurrent(): boolean;
 }
 
 /**
@@ -36,11 +41,13 @@ export class CiliumMapSet {
     const known = this.#families.get(family);
     if (known !== undefined) return known;
     const { services, backends, reverseNat } = lbMaps(family);
+    const pins = [services.pin, backends.pin, reverseNat.pin];
     const maps: FamilyMaps = {
       family,
       services: this.#openMap(services.pin, services.shape),
       backends: this.#openMap(backends.pin, backends.shape),
       reverseNat: this.#openMap(reverseNat.pin, reverseNat.shape),
+      isCurrent: () => !pins.some((pin) => this.#isReplaced(`${this.#directory}/${pin}`)),
     };
     this.#families.set(family, maps);
     return maps;
@@ -70,12 +77,7 @@ export class CiliumMapSet {
    * @returns the paths that were replaced
    */
   closeReplaced(): readonly string[] {
-    const replaced = [...this.#open.entries()]
-      .filter(([path, { stamp }]) => {
-        const now = this.#kernel.pinStamp(path);
-        return now !== undefined && now !== stamp;
-      })
-      .map(([path]) => path);
+    const replaced = [...this.#open.keys()].filter((path) => this.#isReplaced(path));
     const newerIpcache = `${this.#directory}/${IPCACHE_MAPS[0].pin}`;
     if (this.#ipcache !== undefined && !this.#open.has(newerIpcache)) {
       if (this.#kernel.pinStamp(newerIpcache) !== undefined) replaced.push(newerIpcache);
@@ -90,6 +92,11 @@ export class CiliumMapSet {
     this.#open.clear();
     this.#families.clear();
     this.#ipcache = undefined;
+  }
+
+  #isReplaced(path: string): boolean {
+    const now = this.#kernel.pinStamp(path);
+    return now !== undefined && now !== this.#open.get(path)?.stamp;
   }
 
   #openMap(pin: string, shape: Parameters<Kernel["open"]>[1]): MapReader {

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.js";
-import { OnehopError } from "../errors.js";
+import { isOnehopError, OnehopError } from "../errors.js";
 import { type Endpoint, endpointKey } from "../model/endpoint.js";
 import type { Notify, ViewState } from "../model/event.js";
 import { ipFamily } from "../model/ip-address.js";
@@ -25,6 +25,14 @@ export interface ServiceViewOptions {
 /** Where views of the service's own address come from. */
 const SERVICE_ADDRESS = "service-address";
 
+/** Why the service's own address is dialled. */
+interface FallBackCause {
+  readonly reason: string;
+  readonly error?: Error | undefined;
+  /** The source says, verified and for longer than the grace, that it knows no such service. */
+  readonly isGone?: boolean;
+}
+
 /** How long to wait before asking again for a service address that could not be resolved. */
 const ADDRESS_RETRY_MS = 1_000;
 
@@ -48,6 +56,8 @@ export class ServiceView {
   #error: Error | undefined;
   #snapshot: Snapshot | undefined;
   #graceTimer: Timer | undefined;
+  /** What follows when the grace is over, by what the source said last. */
+  #afterGrace: () => void = () => undefined;
   #addressTimer: Timer | undefined;
   /** Counts the changes of course, so that a late answer of an abandoned one is ignored. */
   #course = 0;
@@ -57,7 +67,7 @@ export class ServiceView {
     this.target = target;
     this.#options = options;
     this.#source = discovery.name;
-    if (options.dialService) this.#fallBack('configured with dial: "service"');
+    if (options.dialService) this.#fallBack({ reason: 'configured with dial: "service"' });
     else this.#watch = discovery.watch(target, (update) => this.apply(update));
   }
 
@@ -105,11 +115,11 @@ export class ServiceView {
         else this.#holdOr("the service has no endpoints", () => this.#becomeEmpty());
         return;
       case "absent":
-        this.#holdOr(update.reason, () => this.#fallBack(update.reason));
+        this.#holdOr(update.reason, () => this.#fallBack({ reason: update.reason, isGone: true }));
         return;
       case "service-address":
         this.#stopGrace();
-        this.#fallBack(update.reason);
+        this.#fallBack({ reason: update.reason });
         return;
       case "doubt":
         this.#notifyDoubt(update.reason, update.error);
@@ -128,21 +138,26 @@ export class ServiceView {
     this.#setState("endpoints", "a verified view was read");
   }
 
-  /** Keeps the endpoints of the source for the grace, then does `after`; does it at once when there are none. */
+  /**
+   * Keeps the endpoints of the source for the grace, then does `after`; does it at once when there are none. The grace
+   * starts when the source says so first: a source may repeat itself, and may fail meanwhile.
+   */
   #holdOr(reason: string, after: () => void): void {
     if (!this.#hasSourceView()) {
       after();
       return;
     }
-    this.#graceTimer?.cancel();
-    this.#graceTimer = this.#options.clock.setBackgroundTimer(this.#options.emptyGraceMs, after);
+    this.#afterGrace = after;
+    this.#graceTimer ??= this.#options.clock.setBackgroundTimer(this.#options.emptyGraceMs, () => {
+      this.#graceTimer = undefined;
+      this.#afterGrace();
+    });
     this.#setState("stale", reason);
   }
 
   #keepOrFallBack(reason: string, error: Error | undefined): void {
-    this.#stopGrace();
     if (this.#hasSourceView()) this.#setState("stale", reason, error);
-    else this.#fallBack(reason, error);
+    else this.#fallBack({ reason, error });
   }
 
   #hasSourceView(): boolean {
@@ -156,34 +171,37 @@ export class ServiceView {
   }
 
   /** Dials the service's own address from now on, and follows its DNS lifetime. */
-  #fallBack(reason: string, error?: Error): void {
+  #fallBack(cause: FallBackCause): void {
     this.#stopAddresses();
     const course = this.#course;
     const isCurrent = (): boolean => !this.#isClosed && course === this.#course;
     this.target.addresses().then(
       ({ addresses, ttlMs }) => {
-        if (isCurrent()) this.#adoptAddresses(addresses, ttlMs, reason, error);
+        if (isCurrent()) this.#adoptAddresses(addresses, ttlMs, cause);
       },
       (failure: unknown) => {
-        if (isCurrent()) this.#addressesFailed(reason, failure);
+        if (isCurrent()) this.#addressesFailed(failure, cause);
       },
     );
   }
 
-  #adoptAddresses(addresses: readonly string[], ttlMs: number, reason: string, error: Error | undefined): void {
+  #adoptAddresses(addresses: readonly string[], ttlMs: number, cause: FallBackCause): void {
     const endpoints = addresses.map((address) => serviceEndpoint(address, this.target.port));
     this.#setSnapshot(nextSnapshot(this.#snapshot, SERVICE_ADDRESS, endpoints));
-    this.#setState(SERVICE_ADDRESS, reason, error);
-    this.#addressTimer = this.#options.clock.setBackgroundTimer(ttlMs, () => this.#fallBack(reason, error));
+    this.#setState(SERVICE_ADDRESS, cause.reason, cause.error);
+    this.#addressTimer = this.#options.clock.setBackgroundTimer(ttlMs, () => this.#fallBack(cause));
   }
 
-  #addressesFailed(reason: string, failure: unknown): void {
+  /** What was dialled so far is kept, but not when the service or its name is known to be gone. */
+  #addressesFailed(failure: unknown, cause: FallBackCause): void {
+    const isGone = cause.isGone === true || (isOnehopError(failure) && failure.reason === "not-found");
+    if (isGone && this.#snapshot !== undefined) this.#setSnapshot(nextSnapshot(this.#snapshot, SERVICE_ADDRESS, []));
     if (this.#snapshot === undefined || this.#snapshot.endpoints.length === 0) {
-      const message = `no endpoints (${reason}) and no service address: ${failure instanceof Error ? failure.message : String(failure)}`;
+      const message = `no endpoints (${cause.reason}) and no service address: ${failure instanceof Error ? failure.message : String(failure)}`;
       const error = new OnehopError("ERR_ONEHOP_DISCOVERY_UNAVAILABLE", message, { cause: failure });
       this.#setState("unavailable", message, error);
     }
-    this.#addressTimer = this.#options.clock.setBackgroundTimer(ADDRESS_RETRY_MS, () => this.#fallBack(reason));
+    this.#addressTimer = this.#options.clock.setBackgroundTimer(ADDRESS_RETRY_MS, () => this.#fallBack(cause));
   }
 
   #setSnapshot(next: Snapshot): void {
