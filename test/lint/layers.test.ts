@@ -70,16 +70,14 @@ describe("lint", () => {
     expect(status).not.toBe(0);
   });
 
-  it.each([
-    ["Date.now()"],
-    ["Math.random()"],
-    ["performance.now()"],
-    ["new Date()"],
-  ])("%s is for src/clock.ts and src/random.ts only", (call) => {
-    const { status, output } = lint("src/discovery/planted.ts", `export const p: unknown = ${call};\n`);
-    expect(output).toContain("Clock and chance come in as arguments");
-    expect(status).not.toBe(0);
-  });
+  it.each([["Date.now()"], ["Math.random()"], ["performance.now()"], ["new Date()"]])(
+    "%s is for src/clock.ts and src/random.ts only",
+    (call) => {
+      const { status, output } = lint("src/discovery/planted.ts", `export const p: unknown = ${call};\n`);
+      expect(output).toContain("Clock and chance come in as arguments");
+      expect(status).not.toBe(0);
+    },
+  );
 
   it.each([["setTimeout"], ["setInterval"], ["setImmediate"]])("%s is for src/clock.ts only", (timer) => {
     const { status, output } = lint("src/http/planted.ts", `export const p: unknown = ${timer};\n`);
