@@ -17,8 +17,6 @@ export type OnehopErrorCode =
   | "ERR_ONEHOP_MAYBE_PROCESSED"
   /** A retry was due, but the request body was a one-shot stream that had been consumed. */
   | "ERR_ONEHOP_BODY_NOT_REPLAYABLE"
-  /** A retry was due, but the retry budget of the service was spent. */
-  | "ERR_ONEHOP_RETRY_BUDGET"
   /** The mesh was closed. */
   | "ERR_ONEHOP_CLOSED"
   /** The name of the service could not be resolved to an address. */
@@ -90,4 +88,9 @@ export class OnehopError extends Error {
 /** Whether `value` is an {@link OnehopError}, made by this or another copy of the package. */
 export function isOnehopError(value: unknown): value is OnehopError {
   return typeof value === "object" && value !== null && (value as Record<symbol, unknown>)[BRAND] === true;
+}
+
+/** What calls get after `close()`. */
+export function closedError(): OnehopError {
+  return new OnehopError("ERR_ONEHOP_CLOSED", "the mesh is closed; make a new one or close it later");
 }

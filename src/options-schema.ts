@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { OnehopError } from "./errors.js";
 import type { CallOptions, MeshOptions } from "./options.js";
-import { check, type Schema, shown, strict } from "./validation.js";
+import { bag, check, type Schema, shown, strict } from "./validation.js";
 
 /** A schema whose output keeps absent keys absent, which `exactOptionalPropertyTypes` tells apart from undefined. */
 type Exact<T> = Schema<T>;
@@ -37,11 +37,7 @@ const text = v.pipe(
 const list = <T>(item: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, readonly T[]> =>
   v.array(item, (issue) => `expected a list, got ${shown(issue.input)}`);
 const record = <T>(value: v.GenericSchema<unknown, T>): v.GenericSchema<unknown, Record<string, T>> =>
-  v.record(v.string(), value, (issue) => `expected an object, got ${shown(issue.input)}`);
-const bag = v.custom<Record<string, unknown>>(
-  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
-  (issue) => `expected an object, got ${shown(issue.input)}`,
-);
+  v.pipe(bag(), v.record(v.string(), value));
 const calls = (method: string, what: string): v.GenericSchema<unknown, unknown> =>
   v.custom<unknown>(
     (value) =>
@@ -86,7 +82,7 @@ const service = strict({
   dial: v.exactOptional(oneOf("auto", "service")),
   drainTimeoutMs: v.exactOptional(durationOrZero),
   emptyGraceMs: v.exactOptional(durationOrZero),
-  tls: v.exactOptional(bag),
+  tls: v.exactOptional(bag()),
 });
 
 const mesh = strict({

@@ -58,8 +58,8 @@ export interface ServiceOptions {
    */
   readonly perTryTimeoutMs?: number;
   /**
-   * A TCP (and TLS) handshake, in milliseconds. Default 1,000: pods are near, and one that is gone must not cost
-   * undici's 10 seconds.
+   * A TCP (and TLS) handshake, in milliseconds. Default 1,000, or what one attempt may take where that is less: pods
+   * are near, one that is gone must not cost undici's 10 seconds, and there must be time for another attempt.
    */
   readonly connectTimeoutMs?: number;
   /** The longest silence within a response body, in milliseconds; 0 for none. Default 300,000 (undici). */
@@ -111,8 +111,8 @@ export interface DnsOptions {
 /** Options of `createMesh`. Everything is optional. */
 export interface MeshOptions {
   /**
-   * Rules by service, keyed by `name.namespace`. A host that is named here is always a mesh service and never looked
-   * up elsewhere.
+   * Rules by service, keyed by `name.namespace`, or by `name.namespace:port` for one port of it. A host that is named
+   * here is always a mesh service and never looked up elsewhere.
    */
   readonly services?: Readonly<Record<string, ServiceOptions>>;
   /** Rules of services that have none of their own; single values of a service win over these. */

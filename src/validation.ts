@@ -11,14 +11,22 @@ export type Schema<T> = v.GenericSchema<unknown, T>;
  */
 export function strict<const E extends v.ObjectEntries>(
   entries: E,
-): v.StrictObjectSchema<E, v.ErrorMessage<v.StrictObjectIssue>> {
+): Schema<v.InferOutput<v.StrictObjectSchema<E, undefined>>> {
   const known = Object.keys(entries);
-  return v.strictObject(entries, (issue) => {
-    if (issue.expected !== "never") return `expected ${issue.expected}, got ${shown(issue.input)}`;
+  const object = v.strictObject(entries, (issue) => {
     const unknownKey = String(issue.path?.at(-1)?.key);
     const near = nearest(unknownKey, known);
     return `unknown key${near === undefined ? "" : `; did you mean "${near}"?`} (known: ${known.join(", ")})`;
   });
+  return v.pipe(bag(), object);
+}
+
+/** An object with any keys; lists and functions are none. */
+export function bag(): Schema<Record<string, unknown>> {
+  return v.custom<Record<string, unknown>>(
+    (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+    (issue) => `expected an object, got ${shown(issue.input)}`,
+  );
 }
 
 /** The value as the schema gives it, or one line for each thing that is wrong with it. */
@@ -37,8 +45,17 @@ export function check<T>(schema: Schema<T>, value: unknown, name: string): Check
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "bigint" || typeof value === "symbol") return String(value);
-  const text = JSON.stringify(value) ?? "undefined";
+  const text = asJson(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** Circles, bigints within, and a `toJSON` that throws cannot be written down. */
+function asJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return "an object";
+  }
 }
 
 /** The known word that `word` most likely was meant to be; undefined when none is near. */

@@ -9,10 +9,16 @@ export interface PickHints {
   readonly tried: readonly EndpointLoad[];
   /** Leave the tier of this endpoint if another has an untried one: an attempt elsewhere is due. */
   readonly leaveTierOf: EndpointLoad | undefined;
+  /** Do not leave the tier of this endpoint as long as the tier is there. */
+  readonly stayInTierOf: EndpointLoad | undefined;
 }
 
 /** Hints of a call's first attempt. */
-export const FIRST_PICK: PickHints = Object.freeze({ tried: [], leaveTierOf: undefined });
+export const FIRST_PICK: PickHints = Object.freeze({
+  tried: [],
+  leaveTierOf: undefined,
+  stayInTierOf: undefined,
+});
 
 /** How often a tier's median latency is taken anew, in milliseconds. */
 const SEED_LIFETIME_MS = 1_000;
@@ -102,7 +108,7 @@ export class Picker {
     const usable = this.#tiers.length > 0 ? this.#tiers : [this.#lastResort];
     const nearest = usable[0];
     if (hints.tried.length === 0) return nearest?.choose(nearest.loads, now, random);
-    const order = this.#inOrder(usable, hints.leaveTierOf);
+    const order = this.#inOrder(usable, hints);
     const last = hints.tried.at(-1);
     return (
       chooseFirst(order, (load) => !hints.tried.includes(load), now, random) ??
@@ -111,10 +117,22 @@ export class Picker {
     );
   }
 
-  #inOrder(tiers: readonly Tier[], leave: EndpointLoad | undefined): readonly Tier[] {
-    if (leave === undefined || tiers.length < 2) return tiers;
-    const left = tiers.findIndex((tier) => tier.loads.includes(leave));
-    return [...tiers.filter((_, index) => index !== left), ...tiers.filter((_, index) => index === left)];
+  /**
+   * Where a tier is to be left, tiers that the call has not tried come first: with two clusters down, going back to the
+   * first one would use up the attempts before the third is asked. The tier to leave comes last.
+   */
+  #inOrder(tiers: readonly Tier[], { tried, leaveTierOf, stayInTierOf }: PickHints): readonly Tier[] {
+    if (tiers.length < 2) return tiers;
+    if (stayInTierOf !== undefined) {
+      const own = tiers.find((tier) => tier.loads.includes(stayInTierOf));
+      return own === undefined ? tiers.slice(0, 1) : [own];
+    }
+    if (leaveTierOf === undefined) return tiers;
+    const rank = (tier: Tier): number => {
+      if (tier.loads.includes(leaveTierOf)) return 2;
+      return tier.loads.some((load) => tried.includes(load)) ? 1 : 0;
+    };
+    return [...tiers].sort((a, b) => rank(a) - rank(b));
   }
 }
 

@@ -2,7 +2,7 @@ import type { Endpoint } from "../model/endpoint.js";
 import type { Notify } from "../model/event.js";
 import { diffSnapshots, type Snapshot } from "../model/snapshot.js";
 import { type IdentityExpectation, judgeIdentities } from "../policy/identity-expectation.js";
-import { type LocalityOrder, localityTiers } from "../policy/locality-tiers.js";
+import { type LocalCluster, type LocalityOrder, localityTiers } from "../policy/locality-tiers.js";
 import { EndpointLoad } from "./endpoint-load.js";
 import { EMPTY_PICKER, Picker } from "./picker.js";
 
@@ -12,7 +12,7 @@ export interface ServiceBalancerOptions {
   readonly order: LocalityOrder;
   readonly expectIdentity: IdentityExpectation | undefined;
   /** The cluster this process runs in, as far as it is known. */
-  readonly localCluster: () => { readonly number: number | undefined; readonly name: string | undefined } | undefined;
+  readonly localCluster: () => LocalCluster | undefined;
   readonly notify: Notify;
   /** An endpoint left the view, or gets no new calls any more: idle connections close, running calls finish. */
   readonly onDrain: (key: string) => void;
@@ -30,6 +30,7 @@ export class ServiceBalancer {
   readonly #mismatched = new Set<string>();
   #snapshot: Snapshot | undefined;
   #picker: Picker = EMPTY_PICKER;
+  #localCluster: LocalCluster | undefined;
 
   constructor(options: ServiceBalancerOptions) {
     this.#options = options;
@@ -46,7 +47,7 @@ export class ServiceBalancer {
 
   /** Everything known, with what was learned, in the order of the snapshot. */
   get loads(): readonly EndpointLoad[] {
-    return [...this.#loads.values()];
+    return this.#loadsOf(this.#snapshot?.endpoints ?? []);
   }
 
   /** Whether the endpoint is kept out because its identity is not the expected one. */
@@ -72,11 +73,19 @@ export class ServiceBalancer {
     }
   }
 
+  /** The own cluster may become known after the view: then the tiers are others. Cheap to call often. */
+  noticeLocalCluster(): void {
+    const local = this.#options.localCluster();
+    const isSame = local?.number === this.#localCluster?.number && local?.name === this.#localCluster?.name;
+    if (!isSame && this.#snapshot !== undefined) this.#rebuild(this.#snapshot);
+  }
+
   #rebuild(snapshot: Snapshot): void {
+    this.#localCluster = this.#options.localCluster();
     const callable = this.#judge(snapshot.endpoints);
     const active = callable.filter((endpoint) => endpoint.state === "active");
     const terminating = callable.filter((endpoint) => endpoint.state === "terminating");
-    const tiers = localityTiers(active, this.#options.order, this.#options.localCluster());
+    const tiers = localityTiers(active, this.#options.order, this.#localCluster);
     this.#picker = new Picker(
       tiers.map((tier) => this.#loadsOf(tier)),
       this.#loadsOf(terminating),

@@ -1,12 +1,30 @@
 import { type AttemptRecord, OnehopError } from "../errors.js";
 import type { AttemptFailure } from "./attempt-failure.js";
 
-/** The deadline passed: `phase` says what the call was doing. */
-export function deadlinePassed(timeoutMs: number, phase: string, attempts: readonly AttemptRecord[]): OnehopError {
+/**
+ * An attempt got no response headers in its time. Its name is that of timeouts on the web platform.
+ *
+ * @param address `address:port` of the endpoint
+ */
+export function attemptTimedOut(address: string, waitedMs: number): Error {
+  return new DOMException(`no response headers from ${address} within ${waitedMs} ms`, "TimeoutError");
+}
+
+/**
+ * The deadline passed: `phase` says what the call was doing.
+ *
+ * @param cause the error of the last attempt, where it failed
+ */
+export function deadlinePassed(
+  timeoutMs: number,
+  phase: string,
+  attempts: readonly AttemptRecord[],
+  cause: Error | undefined,
+): OnehopError {
   return new OnehopError(
     "ERR_ONEHOP_DEADLINE",
     `the deadline of ${timeoutMs} ms passed while ${phase} (${attemptCount(attempts.length)}); raise timeoutMs or look at attempts[]`,
-    { attempts, reason: "deadline" },
+    { attempts, reason: "deadline", ...(cause === undefined ? {} : { cause }) },
   );
 }
 
@@ -21,9 +39,6 @@ export function callFailed(
   isBodyGone: boolean,
 ): OnehopError {
   const { error } = failure;
-  if (error instanceof OnehopError && error.code === "ERR_ONEHOP_DEADLINE") {
-    return new OnehopError(error.code, error.message, { attempts, reason: "deadline", cause: error });
-  }
   const tried = attemptCount(attempts.length);
   if (isBodyGone) {
     return new OnehopError(

@@ -18,7 +18,7 @@
 import type { EndpointLoad } from "../balance/endpoint-load.js";
 import { FIRST_PICK } from "../balance/picker.js";
 import type { Timer } from "../clock.js";
-import { OnehopError } from "../errors.js";
+import { endpointAddress } from "../model/endpoint.js";
 import type { MeshEventOf } from "../model/event.js";
 import { attemptTimeoutMs } from "../policy/attempt-timeout.js";
 import { fullJitter } from "../policy/backoff.js";
@@ -27,7 +27,7 @@ import { hintedDelay } from "../policy/retry-after.js";
 import { crossesTier } from "../policy/retry-spread.js";
 import { Attempt } from "./attempt.js";
 import type { AttemptFailure, AttemptResponse } from "./attempt-failure.js";
-import { callFailed, deadlinePassed } from "./call-errors.js";
+import { attemptTimedOut, callFailed, deadlinePassed } from "./call-errors.js";
 import type { CallPolicy, CallService } from "./call-service.js";
 
 /** What the engine asks of a protocol adapter. */
@@ -39,8 +39,12 @@ export interface CallDriver {
   canReplay(): boolean;
   /** Sends an attempt. Reports back by `responded`, `failed`, `completed`; never throws. */
   send(attempt: Attempt): void;
-  /** Drops an attempt; nothing of it is reported or handed on any more. */
-  abandon(attempt: Attempt, reason: Error): void;
+  /**
+   * Drops an attempt; nothing of it is reported or handed on any more.
+   *
+   * @returns whether its request may have left
+   */
+  abandon(attempt: Attempt, reason: Error): AttemptFailure["class"];
   /** The call ends with an error: instead of a response, or, when the caller cancelled, in the middle of its body. */
   fail(error: unknown): void;
 }
@@ -84,7 +88,7 @@ export class Call {
       return;
     }
     this.#setTimer(this.#deadlineAt, () =>
-      this.#end(deadlinePassed(this.#policy.timeoutMs, "waiting for endpoints", [])),
+      this.#end(deadlinePassed(this.#policy.timeoutMs, "waiting for endpoints", [], undefined)),
     );
     this.#service.waitForView(this);
   }
@@ -126,6 +130,7 @@ export class Call {
     attempt.load.answered(!response.isFailure, now - attempt.startedAt, now);
     this.#finishAttempt(attempt, "response", { status: response.status });
     if (response.isRetriable && this.#retry(attempt, response)) return "discard";
+    if (this.#isEnded()) return "discard";
     this.#cancelTimer();
     this.#state = "committed";
     return "commit";
@@ -140,14 +145,16 @@ export class Call {
     this.#finishAttempt(attempt, failure.class, { error: failure.error });
     this.#lastFailure = failure;
     this.#service.refresh();
-    if (this.#retry(attempt, failure)) return;
-    this.#end(callFailed(this.#service.id, failure, this.#records(), this.#isBodyGone(failure)));
+    if (!this.#retry(attempt, failure)) this.#end(this.#errorOf(attempt, failure));
   }
 
-  /** The transport refuses the request as the caller made it: the call ends, and the endpoint is not blamed. */
-  refused(attempt: Attempt, error: Error): void {
+  /**
+   * The request as the caller made it cannot be sent, or its body fails: the call ends with `error` unchanged, and the
+   * endpoint is not blamed.
+   */
+  refused(attempt: Attempt, error: unknown): void {
     attempt.release();
-    this.#finishAttempt(attempt, "cancelled", { error });
+    this.#finishAttempt(attempt, "cancelled", { error: error instanceof Error ? error : new Error(String(error)) });
     this.#end(error);
   }
 
@@ -163,7 +170,7 @@ export class Call {
     const load = this.#pick(now);
     if (load === undefined) {
       if (isExtra) service.gate.leave();
-      this.#end(service.unavailableError());
+      this.#nothingLeft();
       return;
     }
     if (this.#attempts.length === 0) service.budget.deposit(now);
@@ -186,35 +193,36 @@ export class Call {
     const { picker } = balancer;
     const last = this.#attempts.at(-1);
     if (last === undefined) return picker.pick(FIRST_PICK, now, random);
+    const { spread } = this.#policy;
     const tried = this.#attempts.map((attempt) => attempt.load);
     const tier = picker.tiers[picker.tierOf(last.load)] ?? [];
     const crosses =
-      this.#policy.spread === "same-then-other" &&
+      spread === "same-then-other" &&
       crossesTier({
         attempt: this.#attempts.length + 1,
         lastFailure: this.#lastFailure?.kind ?? "other",
         untriedInTier: tier.filter((load) => !tried.includes(load)).length,
         tierSize: tier.length,
       });
-    return picker.pick({ tried, leaveTierOf: crosses ? last.load : undefined }, now, random);
+    const leaveTierOf = crosses ? last.load : undefined;
+    const stayInTierOf = spread === "never-cross" ? last.load : undefined;
+    return picker.pick({ tried, leaveTierOf, stayInTierOf }, now, random);
   }
 
   #attemptTimedOut(attempt: Attempt): void {
-    const now = this.#service.clock.now();
-    const isDeadline = now >= this.#deadlineAt - TIMER_SLACK_MS;
-    const error = isDeadline
-      ? deadlinePassed(this.#policy.timeoutMs, `waiting for ${attempt.load.endpoint.address}`, this.#records())
-      : new OnehopError(
-          "ERR_ONEHOP_MAYBE_PROCESSED",
-          `no response headers from ${attempt.load.endpoint.address} within ${Math.round(now - attempt.startedAt)} ms`,
-          { reason: "per-try-timeout" },
-        );
-    this.#driver.abandon(attempt, error);
-    this.failed(attempt, { class: "maybe-processed", kind: "timeout", error, staleConnection: false });
+    const waitedMs = Math.round(this.#service.clock.now() - attempt.startedAt);
+    const error = attemptTimedOut(endpointAddress(attempt.load.endpoint), waitedMs);
+    const failureClass = this.#driver.abandon(attempt, error);
+    this.failed(attempt, { class: failureClass, kind: "timeout", error, staleConnection: false });
   }
 
-  /** Decides whether another attempt follows `attempt`, and sets it going. */
+  /**
+   * Decides whether another attempt follows `attempt`, and sets it going.
+   *
+   * @returns false when this outcome is the call's
+   */
   #retry(attempt: Attempt, cause: AttemptFailure | AttemptResponse): boolean {
+    if (this.#isEnded()) return true;
     const now = this.#service.clock.now();
     const isResponse = "status" in cause;
     const delayMs = this.#delay(cause);
@@ -235,6 +243,7 @@ export class Call {
       reason,
       delayMs,
     });
+    if (this.#isEnded()) return true;
     this.#state = "backing-off";
     this.#setTimer(now + delayMs, () => this.#backoffOver());
     return true;
@@ -245,6 +254,7 @@ export class Call {
     if (this.#attempts.length >= this.#policy.maxAttempts) return "max-attempts";
     if (!mayResend(failure, this.#driver.isIdempotent)) return "not-idempotent";
     if (!this.#driver.canReplay()) return "body-not-replayable";
+    if (this.#service.balancer.picker.isEmpty) return "no-endpoint";
     if (readyAt >= this.#deadlineAt - TIMER_SLACK_MS) return "deadline";
     return undefined;
   }
@@ -273,7 +283,8 @@ export class Call {
     }
     this.#state = "queued";
     this.#setTimer(this.#deadlineAt, () => {
-      this.#end(deadlinePassed(this.#policy.timeoutMs, "queued for a retry", this.#records()));
+      const cause = this.#lastFailure?.error;
+      this.#end(deadlinePassed(this.#policy.timeoutMs, "queued for a retry", this.#records(), cause));
     });
     this.#service.gate.enter(this);
   }
@@ -289,6 +300,28 @@ export class Call {
     if (attempt.isExtra) this.#service.gate.leave();
   }
 
+  /** The view became empty since the last attempt, or was before the first one. */
+  #nothingLeft(): void {
+    const last = this.#attempts.at(-1);
+    if (last === undefined || this.#lastFailure === undefined) {
+      this.#end(this.#service.unavailableError());
+      return;
+    }
+    this.#suppress(last, "no-endpoint");
+    this.#end(this.#errorOf(last, this.#lastFailure));
+  }
+
+  /** What the caller is told when no attempt follows `failure`. */
+  #errorOf(attempt: Attempt, failure: AttemptFailure): Error {
+    const records = this.#records();
+    const isDeadline = this.#service.clock.now() >= this.#deadlineAt - TIMER_SLACK_MS;
+    if (failure.kind === "timeout" && isDeadline) {
+      const phase = `waiting for ${endpointAddress(attempt.load.endpoint)}`;
+      return deadlinePassed(this.#policy.timeoutMs, phase, records, failure.error);
+    }
+    return callFailed(this.#service.id, failure, records, this.#isBodyGone(failure));
+  }
+
   #isBodyGone(failure: AttemptFailure): boolean {
     return (
       this.#attempts.length < this.#policy.maxAttempts &&
@@ -302,13 +335,18 @@ export class Call {
   }
 
   #end(error: unknown): void {
+    if (this.#state === "ended") return;
     this.#leave();
     this.#driver.fail(error);
   }
 
+  /** Listeners and observers, which are told of every step, may cancel the call. */
+  #isEnded(): boolean {
+    return this.#state === "ended";
+  }
+
   /** Leaves every list and stops the timer. */
   #leave(): void {
-    if (this.#state === "ended") return;
     if (this.#state === "queued") this.#service.gate.forget(this);
     if (this.#state === "waiting") this.#service.stopWaiting(this);
     this.#state = "ended";

@@ -28,5 +28,6 @@ export interface AttemptScope {
  * back. An observer that throws is reported once and otherwise ignored.
  */
 export interface AttemptObserver {
+  /** Runs in the async context in which the call was made, for every attempt of it (trap T-28). */
   attemptStarted(start: AttemptStart): AttemptScope | undefined;
 }

@@ -16,6 +16,7 @@ export class RetryGate {
   readonly #waiting: Set<RetryWaiter> = new Set();
   #extra = 0;
   #active = 0;
+  #isAdmitting = false;
 
   constructor(options: RetryConcurrencyOptions) {
     this.#options = options;
@@ -44,14 +45,10 @@ export class RetryGate {
     this.#active -= 1;
   }
 
-  /** Takes a place at once, or queues the waiter, who is then told by `admitted`. */
+  /** Queues the waiter behind those who came before; it is told by `admitted` when its turn is, maybe at once. */
   enter(waiter: RetryWaiter): void {
-    if (this.#extra < retryConcurrencyLimit(this.#options, this.#active)) {
-      this.#extra += 1;
-      waiter.admitted();
-    } else {
-      this.#waiting.add(waiter);
-    }
+    this.#waiting.add(waiter);
+    this.#admit();
   }
 
   /** Leaves the queue: the call has ended meanwhile. */
@@ -62,12 +59,22 @@ export class RetryGate {
   /** Gives a place back, after the extra attempt has an outcome. */
   leave(): void {
     this.#extra -= 1;
-    const limit = retryConcurrencyLimit(this.#options, this.#active);
-    for (const waiter of this.#waiting) {
-      if (this.#extra >= limit) return;
-      this.#waiting.delete(waiter);
-      this.#extra += 1;
-      waiter.admitted();
+    this.#admit();
+  }
+
+  /** A waiter that gives its place back while it is told does not start a round of its own: rounds would nest deeply. */
+  #admit(): void {
+    if (this.#isAdmitting) return;
+    this.#isAdmitting = true;
+    try {
+      for (const waiter of this.#waiting) {
+        if (this.#extra >= retryConcurrencyLimit(this.#options, this.#active)) return;
+        this.#waiting.delete(waiter);
+        this.#extra += 1;
+        waiter.admitted();
+      }
+    } finally {
+      this.#isAdmitting = false;
     }
   }
 }

@@ -105,6 +105,7 @@ export class ServiceRuntime implements CallService {
     if (now - this.#touchedAt < TOUCH_INTERVAL_MS) return;
     this.#touchedAt = now;
     this.view.touch();
+    this.balancer.noticeLocalCluster();
   }
 
   refresh(): void {
