@@ -3,7 +3,12 @@ import type { MeshEvent, MeshEventOf, MeshEventType } from "./model/event.js";
 
 type Listener<T extends MeshEventType> = (event: MeshEventOf<T>) => void;
 
-/** Typed events whose listeners cannot harm a call: what a listener throws becomes a process warning. */
+/** Bounds the memory for warnings that were told; beyond it some may be told again. */
+const MOST_WARNINGS = 1_000;
+
+/**
+ * Typed events whose listeners cannot harm a call: what a listener throws, or rejects with, becomes a process warning.
+ */
 export class MeshEventEmitter {
   readonly #emitter = new EventEmitter();
   readonly #warned = new Set<string>();
@@ -24,15 +29,21 @@ export class MeshEventEmitter {
   readonly emit = (event: MeshEvent): void => {
     if (event.type === "warning") {
       if (this.#warned.has(event.message)) return;
+      if (this.#warned.size >= MOST_WARNINGS) this.#warned.clear();
       this.#warned.add(event.message);
     }
     for (const listener of this.#emitter.rawListeners(event.type)) {
       try {
-        listener.call(this.#emitter, event);
+        const returned: unknown = listener.call(this.#emitter, event);
+        if (returned instanceof Promise) returned.catch((error: unknown) => warnOf(event, error));
       } catch (error) {
-        const text = error instanceof Error ? error.message : String(error);
-        process.emitWarning(`a listener of onehop's "${event.type}" event threw: ${text}`, "OnehopWarning");
+        warnOf(event, error);
       }
     }
   };
+}
+
+function warnOf(event: MeshEvent, error: unknown): void {
+  const text = error instanceof Error ? error.message : String(error);
+  process.emitWarning(`a listener of onehop's "${event.type}" event threw: ${text}`, "OnehopWarning");
 }

@@ -28,7 +28,7 @@ export interface MeshServicesOptions {
   readonly cluster: string | undefined;
   readonly addresses: AddressCache;
   readonly observer: AttemptObserver | undefined;
-  /** Rules by the service's id. */
+  /** Rules by the service's id, or by id and port, which win. */
   readonly rules: ReadonlyMap<string, ServiceOptions>;
   readonly defaults: ServiceOptions | undefined;
   readonly idleServiceMs: number;
@@ -69,7 +69,8 @@ export class MeshServices {
 
   #make(ref: ServiceRef, port: number): MeshService {
     const { clock, random, notify, discovery, cluster, addresses, rules, defaults } = this.#options;
-    const policy = settleService(rules.get(ref.id), defaults);
+    const own = rules.get(`${ref.id}:${port}`) ?? rules.get(ref.id);
+    const policy = settleService(own, defaults);
     const target = { service: ref, port, addresses: () => addresses.addresses(ref.host) };
     const runtime = new ServiceRuntime({
       target,
@@ -84,7 +85,7 @@ export class MeshServices {
     const connector = createPodConnector({ clock, connectTimeoutMs: policy.connectTimeoutMs, tls: policy.tls });
     const pools = new ServicePools(connector, clock, policy.drainTimeoutMs);
     runtime.onDrain((key) => pools.drain(key));
-    return { runtime, pools, policy, wallNowMs, isConfigured: rules.has(ref.id) };
+    return { runtime, pools, policy, wallNowMs, isConfigured: own !== undefined };
   }
 
   #sweepLater(): Timer {

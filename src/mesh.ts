@@ -7,18 +7,18 @@ import { HostRule } from "./discovery/host-rule.js";
 import { createAddressCache } from "./dns/address-cache.js";
 import { parseNameServer } from "./dns/name-server.js";
 import { createResolver } from "./dns/resolver.js";
-import { OnehopError } from "./errors.js";
+import { closedError, OnehopError } from "./errors.js";
 import { type DispatchExtras, MeshDispatcher } from "./http/mesh-dispatcher.js";
 import { type MeshRequestInit, meshFetch } from "./http/mesh-fetch.js";
 import { MeshEventEmitter } from "./mesh-event-emitter.js";
 import { MeshServices } from "./mesh-services.js";
 import type { MeshEventOf, MeshEventType } from "./model/event.js";
 import { parseServiceHost } from "./model/service-ref.js";
-import type { CallOptions, DnsOptions, MeshOptions } from "./options.js";
+import type { CallOptions, DnsOptions, MeshOptions, ServiceOptions } from "./options.js";
 import { checkCallOptions, checkMeshOptions } from "./options-schema.js";
 import { systemRandom } from "./random.js";
 import { explainService, reportEndpoint, type ServiceHandle } from "./service-handle.js";
-import { callPolicy, type SettledService } from "./service-policy.js";
+import { callPolicy, type SettledService, settleService } from "./service-policy.js";
 
 /** What `mesh.request` takes beside what undici's `request` takes. */
 export interface MeshRequestOptions extends Omit<Dispatcher.RequestOptions, "origin" | "path" | "method" | "body"> {
@@ -44,16 +44,19 @@ export interface Mesh extends AsyncDisposable {
    */
   service(name: string): ServiceHandle;
   /**
-   * Resolves when every service in `options.services` has its first view, on the port that was called or 80. Not needed
-   * before calls: they wait by themselves.
+   * Resolves when every service in `options.services` has its first view, on the port that its name gives there, else
+   * 80. Not needed before calls: they wait by themselves.
    *
-   * @throws the signal's reason when it aborts
+   * @throws the signal's reason when it aborts; OnehopError `ERR_ONEHOP_CLOSED`
    */
   ready(options?: { readonly signal?: AbortSignal }): Promise<void>;
   on<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
   once<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
   off<T extends MeshEventType>(type: T, listener: (event: MeshEventOf<T>) => void): Mesh;
-  /** Refuses new calls, waits for those under way, closes connections and discovery. Idempotent. */
+  /**
+   * Refuses new calls, lets those under way finish, at most for `defaults.drainTimeoutMs` (30 s), closes connections and
+   * discovery. Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -69,6 +72,9 @@ export function createMesh(options: MeshOptions = {}): Mesh {
 
 const DEFAULT_PORT = 80;
 
+/** What a host may look like in the options; `_` is in no service name, but in names that DNS knows. */
+const HOST = /^[a-z0-9_](?:[-a-z0-9_.]*[a-z0-9_])?\.?$/i;
+
 class MeshClient implements Mesh {
   readonly dispatcher: MeshDispatcher;
   readonly #clock: Clock;
@@ -76,7 +82,10 @@ class MeshClient implements Mesh {
   readonly #rule: HostRule;
   readonly #services: MeshServices;
   readonly #events = new MeshEventEmitter();
-  readonly #configured: readonly string[];
+  readonly #configured: readonly ServicePort[];
+  readonly #drainTimeoutMs: number;
+  /** What waits for a first view, to be told when the mesh closes. */
+  readonly #waiting = new Set<(reason: unknown) => void>();
   #closing: Promise<void> | undefined;
 
   constructor(options: MeshOptions) {
@@ -86,9 +95,10 @@ class MeshClient implements Mesh {
     const resolver = createResolver({ clock: this.#clock, ...resolverOptions(options.dns) });
     const clusterDomain = options.clusterDomain ?? "cluster.local";
     const addresses = createAddressCache(resolver, this.#clock, givenAddresses(options.addresses, clusterDomain));
-    this.#configured = Object.keys(options.services ?? {});
+    this.#drainTimeoutMs = settleService(undefined, options.defaults).drainTimeoutMs;
+    this.#configured = Object.keys(options.services ?? {}).map(splitPort);
     this.#rule = new HostRule({
-      configured: this.#configured,
+      configured: this.#configured.map(({ host }) => host),
       clusterDomain,
       discovery: this.#discovery,
       addresses: (host) => addresses.addresses(host),
@@ -102,7 +112,7 @@ class MeshClient implements Mesh {
       cluster: options.cluster,
       addresses,
       observer: options.observer,
-      rules: new Map(Object.entries(options.services ?? {}).map(([host, rules]) => [this.#rule.refOf(host).id, rules])),
+      rules: this.#rules(options.services ?? {}),
       defaults: options.defaults,
       idleServiceMs: options.idleServiceMs ?? 300_000,
     });
@@ -117,18 +127,22 @@ class MeshClient implements Mesh {
   readonly fetch = (input: string | URL | Request, init?: MeshRequestInit<CallOptions>): Promise<Response> =>
     meshFetch(this.dispatcher, extras, input, init);
 
-  readonly request = (url: string | URL, options: MeshRequestOptions = {}): Promise<Dispatcher.ResponseData> => {
+  readonly request = async (url: string | URL, options: MeshRequestOptions = {}): Promise<Dispatcher.ResponseData> => {
     const { body, ...rest } = options;
     if (typeof body !== "function") {
       return undiciRequest(url, { ...rest, ...(body === undefined ? {} : { body }), dispatcher: this.dispatcher });
     }
     const again: DispatchExtras = { ...extras(options.onehop ?? {}), bodyAgain: body };
+    PREPARED.add(again);
     return undiciRequest(url, { ...rest, body: body() ?? null, onehop: again, dispatcher: this.dispatcher } as never);
   };
 
   service(name: string): ServiceHandle {
     const { host, port } = splitPort(name);
-    const service = (): ReturnType<MeshServices["of"]> => this.#services.of(this.#rule.refOf(host), port);
+    const service = (): ReturnType<MeshServices["of"]> => {
+      if (this.#closing !== undefined) throw closedError();
+      return this.#services.of(this.#rule.refOf(host), port);
+    };
     return {
       endpoints: async () => {
         const { runtime, pools } = service();
@@ -146,10 +160,10 @@ class MeshClient implements Mesh {
 
   async ready(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
     const { signal } = options;
-    const views = this.#configured.map((name) => {
-      const { host, port } = splitPort(name);
-      return this.#viewOf(this.#services.of(this.#rule.refOf(host), port).runtime, signal);
-    });
+    if (this.#closing !== undefined) throw closedError();
+    const views = this.#configured.map(({ host, port }) =>
+      this.#viewOf(this.#services.of(this.#rule.refOf(host), port).runtime, signal),
+    );
     await Promise.all(views);
   }
 
@@ -178,9 +192,35 @@ class MeshClient implements Mesh {
   }
 
   async #close(): Promise<void> {
+    const cutOff = this.#clock.setTimer(this.#drainTimeoutMs, () => void this.dispatcher.destroy());
     await this.dispatcher.close();
+    cutOff.cancel();
+    for (const reject of [...this.#waiting]) reject(closedError());
     this.#services.close();
     await this.#discovery.close();
+  }
+
+  /** @throws OnehopError `ERR_ONEHOP_CONFIG` when two names mean the same service */
+  #rules(services: Readonly<Record<string, ServiceOptions>>): ReadonlyMap<string, ServiceOptions> {
+    const rules = new Map<string, ServiceOptions>();
+    for (const [name, own] of Object.entries(services)) {
+      const key = this.#ruleKey(name);
+      if (rules.has(key)) {
+        throw new OnehopError(
+          "ERR_ONEHOP_CONFIG",
+          `options.services["${name}"] names the service ${key} a second time; join the two`,
+        );
+      }
+      rules.set(key, own);
+    }
+    return rules;
+  }
+
+  /** What finds a service's rules: its id, with the port where its name gives one. */
+  #ruleKey(name: string): string {
+    const { host, port, isPortGiven } = splitPort(name);
+    const { id } = this.#rule.refOf(host);
+    return isPortGiven ? `${id}:${port}` : id;
   }
 
   /** Resolves when the service has a view. Somebody awaits it, so it keeps the process alive. */
@@ -190,22 +230,28 @@ class MeshClient implements Mesh {
     return new Promise((resolve, reject) => {
       const keepAlive = this.#clock.setTimer(Number.POSITIVE_INFINITY, () => undefined);
       const waiter = { viewReady: () => settle(resolve) };
-      const aborted = (): void => settle(() => reject(signal?.reason));
+      const fail = (reason: unknown): void => settle(() => reject(reason));
+      const aborted = (): void => fail(signal?.reason);
       const settle = (end: () => void): void => {
         keepAlive.cancel();
+        this.#waiting.delete(fail);
         runtime.stopWaiting(waiter);
         signal?.removeEventListener("abort", aborted);
         end();
       };
+      this.#waiting.add(fail);
       signal?.addEventListener("abort", aborted, { once: true });
       runtime.waitForView(waiter);
     });
   }
 }
 
+/** Extras that `mesh.request` made itself, told from whatever a caller hands in. */
+const PREPARED = new WeakSet<object>();
+
 /** What a caller set for one call, as the dispatcher takes it. Made before, it is taken as it is. */
 function extras(given: unknown): DispatchExtras {
-  if (typeof given === "object" && given !== null && "policyFor" in given) return given as DispatchExtras;
+  if (typeof given === "object" && given !== null && PREPARED.has(given)) return given as DispatchExtras;
   const options = checkCallOptions(given);
   return {
     policyFor: (service) => callPolicy(service.policy as SettledService, options),
@@ -233,14 +279,21 @@ function resolverOptions(dns: DnsOptions = {}): Omit<Parameters<typeof createRes
   return { ...rest, ...(nameservers === undefined ? {} : { nameservers: nameservers.map(parseNameServer) }) };
 }
 
-function splitPort(name: string): { readonly host: string; readonly port: number } {
+interface ServicePort {
+  readonly host: string;
+  readonly port: number;
+  /** The name says the port. */
+  readonly isPortGiven: boolean;
+}
+
+function splitPort(name: string): ServicePort {
   const match = /^(.*?)(?::(\d{1,5}))?$/.exec(name);
   const port = match?.[2] === undefined ? DEFAULT_PORT : Number(match[2]);
-  if (match?.[1] === undefined || match[1] === "" || port < 1 || port > 65_535) {
+  if (match?.[1] === undefined || !HOST.test(match[1]) || port < 1 || port > 65_535) {
     throw new OnehopError(
       "ERR_ONEHOP_CONFIG",
       `a service is named "name.namespace" or "name.namespace:port", not "${name}"`,
     );
   }
-  return { host: match[1], port };
+  return { host: match[1], port, isPortGiven: match[2] !== undefined };
 }

@@ -22,14 +22,16 @@ export interface SettledService extends ServicePolicy, HttpPolicy {
 export function settleService(own: ServiceOptions = {}, defaults: ServiceOptions = {}): SettledService {
   const options = { ...defaults, ...own };
   const retry = { ...defaults.retry, ...own.retry };
+  const { timeoutMs = 15_000, perTryTimeoutMs } = options;
+  const maxAttempts = retry.maxAttempts ?? 3;
   return {
-    timeoutMs: options.timeoutMs ?? 15_000,
-    perTryTimeoutMs: options.perTryTimeoutMs,
-    connectTimeoutMs: options.connectTimeoutMs ?? 1_000,
+    timeoutMs,
+    perTryTimeoutMs,
+    connectTimeoutMs: options.connectTimeoutMs ?? Math.min(1_000, perTryTimeoutMs ?? timeoutMs / maxAttempts),
     bodyIdleTimeoutMs: options.bodyIdleTimeoutMs ?? 300_000,
     drainTimeoutMs: options.drainTimeoutMs ?? 30_000,
     emptyGraceMs: options.emptyGraceMs ?? 5_000,
-    maxAttempts: retry.maxAttempts ?? 3,
+    maxAttempts,
     retryStatuses: new Set(retry.statuses ?? DEFAULT_RETRY_STATUSES),
     replayLimitBytes: retry.replayLimitBytes ?? 65_536,
     spread: retry.spread ?? "same-then-other",

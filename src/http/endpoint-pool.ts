@@ -1,6 +1,6 @@
 import { Client, errors } from "undici";
 import type { Clock, Timer } from "../clock.js";
-import type { PodConnector } from "./pod-connector.js";
+import type { PodDial } from "./pod-connector.js";
 
 /** A private undici client: at most one connection to one pod, one request at a time. */
 export class PodClient {
@@ -8,14 +8,32 @@ export class PodClient {
   readonly origin: string;
   /** Responses completed on the present connection: above 0 the connection was kept alive by both sides. */
   served = 0;
+  #socket: ReturnType<PodDial> | undefined;
 
-  constructor(origin: string, connect: ReturnType<PodConnector["to"]>) {
+  /** @param onDisconnect the connection ended, whoever ended it */
+  constructor(origin: string, dial: PodDial, onDisconnect: (pod: PodClient) => void) {
     this.origin = origin;
+    const connect = (...connecting: Parameters<PodDial>): void => {
+      this.#socket = dial(...connecting);
+    };
     // Deadlines are the call's: undici's own headers timeout is off, its body timeout comes with each request.
     this.client = new Client(origin, { connect, pipelining: 1, headersTimeout: 0 });
     this.client.on("connect", () => {
       this.served = 0;
     });
+    this.client.on("disconnect", () => onDisconnect(this));
+  }
+
+  /** Closes the client when its request is over. */
+  close(): void {
+    // undici's close and destroy have no reason to fail: a client that is already gone is as good as closed.
+    this.client.close(() => undefined);
+  }
+
+  /** Ends the client with its connection, also one that is still dialling: undici would let that go on. */
+  destroy(reason: Error): void {
+    this.client.destroy(reason, () => undefined);
+    this.#socket?.destroy(reason);
   }
 }
 
@@ -24,17 +42,17 @@ export class PodClient {
  * rate does not need fall out by the server's and undici's idle timeouts.
  */
 export class EndpointPool {
-  readonly #connect: ReturnType<PodConnector["to"]>;
+  readonly #dial: PodDial;
   readonly #idle: PodClient[] = [];
   readonly #busy = new Set<PodClient>();
   #drainTimer: Timer | undefined;
   #isDraining = false;
 
-  constructor(connect: ReturnType<PodConnector["to"]>) {
-    this.#connect = connect;
+  constructor(dial: PodDial) {
+    this.#dial = dial;
   }
 
-  /** Clients that exist, busy ones included. */
+  /** Clients that are busy or hold a connection. */
   get size(): number {
     return this.#idle.length + this.#busy.size;
   }
@@ -42,7 +60,7 @@ export class EndpointPool {
   acquire(origin: string): PodClient {
     const index = this.#idle.findLastIndex((idle) => idle.origin === origin);
     const [known] = index < 0 ? [] : this.#idle.splice(index, 1);
-    const pod = known ?? new PodClient(origin, this.#connect);
+    const pod = known ?? new PodClient(origin, this.#dial, this.#disconnected);
     this.#busy.add(pod);
     return pod;
   }
@@ -50,22 +68,22 @@ export class EndpointPool {
   /** The client's request is over; the client is used again, or closed when the endpoint drains. */
   release(pod: PodClient): void {
     if (!this.#busy.delete(pod)) return;
-    if (pod.client.destroyed) return;
-    if (this.#isDraining) closeQuietly(pod.client);
-    else this.#idle.push(pod);
+    if (this.#isDraining) pod.close();
+    else if (!pod.client.destroyed) this.#idle.push(pod);
     if (this.#busy.size === 0) this.#drainTimer?.cancel();
   }
 
   /** Ends the client with its connection, and with a request that has not reached a socket yet. */
   discard(pod: PodClient, reason: Error): void {
     this.#busy.delete(pod);
-    destroyQuietly(pod.client, reason);
+    pod.destroy(reason);
+    if (this.#busy.size === 0) this.#drainTimer?.cancel();
   }
 
   /** Closes idle connections now; running requests may finish within `drainTimeoutMs`. */
   drain(clock: Clock, drainTimeoutMs: number): void {
     this.#isDraining = true;
-    for (const idle of this.#idle.splice(0)) closeQuietly(idle.client);
+    for (const idle of this.#idle.splice(0)) idle.close();
     if (this.#busy.size === 0) return;
     this.#drainTimer = clock.setBackgroundTimer(drainTimeoutMs, () => this.destroy());
   }
@@ -74,16 +92,15 @@ export class EndpointPool {
   destroy(reason: Error = new errors.ClientDestroyedError()): void {
     this.#isDraining = true;
     this.#drainTimer?.cancel();
-    for (const pod of [...this.#idle.splice(0), ...this.#busy]) destroyQuietly(pod.client, reason);
+    for (const pod of [...this.#idle.splice(0), ...this.#busy]) pod.destroy(reason);
     this.#busy.clear();
   }
-}
 
-/** undici's close and destroy settle without a reason to fail; a client that is already gone is as good as closed. */
-function closeQuietly(client: Client): void {
-  client.close(() => undefined);
-}
-
-function destroyQuietly(client: Client, reason: Error): void {
-  client.destroy(reason, () => undefined);
+  /** An idle client without a connection is of no more use than a new one. */
+  readonly #disconnected = (pod: PodClient): void => {
+    const index = this.#idle.indexOf(pod);
+    if (index < 0) return;
+    this.#idle.splice(index, 1);
+    pod.close();
+  };
 }

@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { type Dispatcher, errors } from "undici";
 import type { Attempt } from "../call/attempt.js";
 import type { AttemptFailure, AttemptResponse } from "../call/attempt-failure.js";
@@ -7,7 +8,7 @@ import type { ServiceRuntime } from "../call/service-runtime.js";
 import { isIdempotentMethod } from "../policy/resend.js";
 import type { Caller } from "./caller.js";
 import { type AttemptSink, HttpAttempt } from "./http-attempt.js";
-import { type RequestBody, requestBody } from "./request-body.js";
+import { isFormBody, type RequestBody, requestBody } from "./request-body.js";
 import { withHeaders } from "./request-headers.js";
 import { classifyResponse } from "./response-class.js";
 import type { ServicePools } from "./service-pools.js";
@@ -45,8 +46,12 @@ export class HttpCall implements CallDriver, AttemptSink {
   readonly #origin: string;
   readonly #options: Dispatcher.DispatchOptions;
   readonly #body: RequestBody;
+  /** A function makes the body of a second and later attempt. */
+  readonly #isBodyMade: boolean;
   readonly #call: Call;
   readonly #onEnd: (call: HttpCall) => void;
+  /** The async context the call was made in: a retry starts in that of whatever socket or timer brought it about. */
+  readonly #context: AsyncResource | undefined;
   #current: HttpAttempt | undefined;
   #isOver = false;
 
@@ -59,12 +64,14 @@ export class HttpCall implements CallDriver, AttemptSink {
     onEnd: (call: HttpCall) => void,
   ) {
     this.#onEnd = onEnd;
+    this.#context = service.runtime.observer === undefined ? undefined : new AsyncResource("OnehopCall");
     this.#service = service;
     this.#origin = origin;
     this.caller = caller;
     this.method = options.method;
     this.#options = { bodyTimeout: service.policy.bodyIdleTimeoutMs, ...options };
     this.#body = requestBody(options.body, overrides.bodyAgain, service.policy.replayLimitBytes);
+    this.#isBodyMade = typeof overrides.bodyAgain === "function";
     // An upgraded connection has a life of its own: it is begun once.
     const isTunnel = options.method === "CONNECT" || Boolean(options.upgrade);
     this.isIdempotent = !isTunnel && (overrides.idempotent ?? isIdempotentMethod(options.method));
@@ -73,7 +80,12 @@ export class HttpCall implements CallDriver, AttemptSink {
 
   /** Starts the call; the caller gets its means to abort first. */
   begin(): void {
-    this.caller.onConnect((reason) => this.abort(reason ?? new errors.RequestAbortedError()));
+    try {
+      this.caller.onConnect((reason) => this.abort(reason ?? new errors.RequestAbortedError()));
+    } catch (error) {
+      // As undici does with what a handler throws.
+      this.abort(error);
+    }
     if (this.#isOver) return;
     this.#service.runtime.use();
     this.#call.begin();
@@ -91,27 +103,40 @@ export class HttpCall implements CallDriver, AttemptSink {
   send(attempt: Attempt): void {
     const { runtime, pools } = this.#service;
     const { endpoint } = attempt.load;
-    attempt.scope = runtime.observer?.attemptStarted({
-      service: runtime.id,
-      port: runtime.port,
-      method: this.method,
-      number: attempt.number,
-      endpoint,
-    });
+    this.#dropDiscarded();
+    attempt.scope = this.#context?.runInAsyncScope(() =>
+      runtime.observer?.attemptStarted({
+        service: runtime.id,
+        port: runtime.port,
+        method: this.method,
+        number: attempt.number,
+        endpoint,
+      }),
+    );
+    let options: Dispatcher.DispatchOptions;
+    try {
+      options = this.#attemptOptions(attempt);
+    } catch (error) {
+      // The caller's function that makes the body threw.
+      this.refused(attempt, error);
+      return;
+    }
+    // The observer, or the function that makes the body, may have made the caller give up.
+    if (this.#isOver) return;
     const pool = pools.of(endpoint);
     const pod = pool.acquire(this.#origin);
     const handler = new HttpAttempt(this, attempt, pool, pod);
     this.#current = handler;
-    const options = this.#attemptOptions(attempt);
     if (attempt.scope?.run === undefined) pod.client.dispatch(options, handler);
     else attempt.scope.run(() => pod.client.dispatch(options, handler));
   }
 
-  abandon(_attempt: Attempt, reason: Error): void {
-    this.#current?.drop(reason);
+  abandon(_attempt: Attempt, reason: Error): AttemptFailure["class"] {
+    return this.#current?.drop(reason) ?? "never-left";
   }
 
   fail(error: unknown): void {
+    this.#dropDiscarded();
     this.#finish();
     this.caller.onError(error);
   }
@@ -125,10 +150,11 @@ export class HttpCall implements CallDriver, AttemptSink {
   }
 
   failed(attempt: Attempt, failure: AttemptFailure): void {
-    this.#call.failed(attempt, failure);
+    if (failure.error === this.#body.sourceError) this.refused(attempt, failure.error);
+    else this.#call.failed(attempt, failure);
   }
 
-  refused(attempt: Attempt, error: Error): void {
+  refused(attempt: Attempt, error: unknown): void {
     this.#call.refused(attempt, error);
   }
 
@@ -138,17 +164,31 @@ export class HttpCall implements CallDriver, AttemptSink {
   }
 
   #attemptOptions(attempt: Attempt): Dispatcher.DispatchOptions {
+    const body = this.#body.open();
+    const options = { ...this.#options, body: body as NonNullable<Dispatcher.DispatchOptions["body"]> };
+    // A body made anew may differ in its length, and a form in its boundary: undici finds both.
+    if (this.#isBodyMade && attempt.number > 1) options.headers = withHeaders(options.headers, WITHOUT_LENGTH);
+    if (isFormBody(body)) options.headers = withHeaders(options.headers, WITHOUT_LENGTH_AND_TYPE);
     const extra = attempt.scope?.headers;
-    const body = this.#body.open() as Dispatcher.DispatchOptions["body"];
-    const options = { ...this.#options, body: body ?? null };
     if (extra !== undefined) options.headers = withHeaders(options.headers, extra);
     return options;
+  }
+
+  /** What is left of a discarded answer is not waited for any longer, and nothing reads the body for it any more. */
+  #dropDiscarded(): void {
+    this.#current?.drop(
+      new Error("the answer was not read to its end: another attempt follows, or the call has ended"),
+    );
   }
 
   #finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.#current?.drop(new Error("the call is over"));
     this.#body.close();
     this.#onEnd(this);
   }
 }
+
+const WITHOUT_LENGTH = { "content-length": undefined };
+const WITHOUT_LENGTH_AND_TYPE = { "content-length": undefined, "content-type": undefined };

@@ -2,7 +2,7 @@ import { Dispatcher, errors, getGlobalDispatcher } from "undici";
 import type { CallPolicy } from "../call/call-service.js";
 import type { Clock } from "../clock.js";
 import type { HostDecision } from "../discovery/host-rule.js";
-import { OnehopError } from "../errors.js";
+import { closedError } from "../errors.js";
 import type { ServiceRef } from "../model/service-ref.js";
 import { asCaller, type Caller } from "./caller.js";
 import { HttpCall, type HttpService } from "./http-call.js";
@@ -43,7 +43,7 @@ export class MeshDispatcher extends Dispatcher {
   readonly #host: DispatcherHost;
   readonly #origins = new Map<string, Origin>();
   readonly #calls = new Set<HttpCall>();
-  #whenIdle: (() => void) | undefined;
+  readonly #whenIdle: (() => void)[] = [];
   #isClosed = false;
 
   constructor(host: DispatcherHost) {
@@ -85,7 +85,7 @@ export class MeshDispatcher extends Dispatcher {
     this.#isClosed = true;
     const closed = new Promise<void>((resolve) => {
       if (this.#calls.size === 0) resolve();
-      else this.#whenIdle = resolve;
+      else this.#whenIdle.push(resolve);
     });
     if (callback === undefined) return closed;
     void closed.then(callback);
@@ -128,7 +128,8 @@ export class MeshDispatcher extends Dispatcher {
 
   readonly #ended = (call: HttpCall): void => {
     this.#calls.delete(call);
-    if (this.#calls.size === 0) this.#whenIdle?.();
+    if (this.#calls.size > 0) return;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
   };
 
   /** The host is being looked up: the caller can abort meanwhile, and is then handed on as it came. */
@@ -140,19 +141,21 @@ export class MeshDispatcher extends Dispatcher {
     handler: Dispatcher.DispatchHandler,
   ): void {
     const caller = asCaller(handler);
-    let isAborted = false;
+    let isSettled = false;
     // The look-up runs in the background; the caller who awaits it keeps the process alive.
     const keepAlive = this.#host.clock.setTimer(Number.POSITIVE_INFINITY, () => undefined);
     caller.onConnect((reason) => {
-      if (isAborted) return;
-      isAborted = true;
+      // Later the one who was handed the request is asked to abort it.
+      if (isSettled) return;
+      isSettled = true;
       keepAlive.cancel();
       caller.onError(reason ?? new errors.RequestAbortedError());
     });
     decision
       .then((settled) => {
         keepAlive.cancel();
-        if (isAborted) return;
+        if (isSettled) return;
+        isSettled = true;
         if (settled === "foreign") passThrough(options, extras, handler);
         else this.#call(settled, origin, options, extras, caller);
       })
@@ -183,8 +186,4 @@ function passThrough(
   handler: Dispatcher.DispatchHandler,
 ): boolean {
   return (extras.passThrough ?? getGlobalDispatcher()).dispatch(options, handler);
-}
-
-function closedError(): OnehopError {
-  return new OnehopError("ERR_ONEHOP_CLOSED", "the mesh is closed; make a new one or close it later");
 }

@@ -27,7 +27,7 @@ export async function meshFetch(
   init: MeshRequestInit<unknown> = {},
 ): Promise<Response> {
   const { onehop, dispatcher: own, body, ...rest } = init;
-  const encoded = await encodeBody(body, rest.headers);
+  const encoded = encodeBody(body);
   const passThrough = own as Dispatcher | undefined;
   const settled: DispatchExtras = {
     ...(onehop === undefined ? {} : extras(onehop)),
@@ -37,7 +37,6 @@ export async function meshFetch(
   const request = {
     ...rest,
     ...(body === undefined ? {} : { body: encoded.first ?? null }),
-    ...(encoded.headers === undefined ? {} : { headers: encoded.headers }),
     ...(encoded.isStream === true ? { duplex: "half" } : {}),
     dispatcher: Object.keys(settled).length === 0 ? dispatcher : callDispatcher(dispatcher, settled),
   };
@@ -54,30 +53,18 @@ interface EncodedBody {
   readonly first: RequestInit["body"];
   /** The same body for a second and later attempt; undefined where only `fetch` can read it. */
   readonly again: unknown;
-  /** Headers in place of the caller's, where the encoding names itself in them. */
-  readonly headers?: Headers;
   readonly isStream?: boolean;
 }
 
-async function encodeBody(
-  body: MeshRequestInit<unknown>["body"],
-  headers: RequestInit["headers"],
-): Promise<EncodedBody> {
+function encodeBody(body: MeshRequestInit<unknown>["body"]): EncodedBody {
   if (typeof body === "function") {
     const first = body();
     return { first, again: body, isStream: first instanceof ReadableStream || Symbol.asyncIterator in Object(first) };
   }
-  if (body instanceof FormData) {
-    // The boundary is chosen while encoding: it is done once, so that header and every attempt agree.
-    const response = new Response(body);
-    const merged = new Headers(headers);
-    if (!merged.has("content-type")) merged.set("content-type", response.headers.get("content-type") ?? "");
-    const blob = await response.blob();
-    return { first: blob, again: blob, headers: merged };
-  }
+  // `fetch` reads these when it is called: what the caller does to them later changes no attempt.
+  if (body instanceof FormData) return { first: body, again: formCopy(body) };
   if (body instanceof URLSearchParams) return { first: body, again: body.toString() };
   if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) {
-    // `fetch` copies bytes when it is called: what the caller does to them later changes no attempt.
     return { first: body, again: body instanceof ArrayBuffer ? new Uint8Array(body.slice(0)) : viewCopy(body) };
   }
   return { first: body, again: typeof body === "string" || body instanceof Blob ? body : undefined };
@@ -85,4 +72,10 @@ async function encodeBody(
 
 function viewCopy(view: ArrayBufferView): Uint8Array {
   return Uint8Array.from(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+}
+
+function formCopy(form: FormData): FormData {
+  const copy = new FormData();
+  for (const [name, value] of form) copy.append(name, value);
+  return copy;
 }

@@ -3,10 +3,13 @@ import { buildConnector, errors } from "undici";
 import type { Clock } from "../clock.js";
 import { formatHostPort } from "../model/ip-address.js";
 
+/** A connector of undici that tells the socket it dials with, so that dialling can be stopped. */
+export type PodDial = (...connecting: Parameters<buildConnector.connector>) => Socket;
+
 /** Dials for the private clients of a service. */
 export interface PodConnector {
-  /** A connector of undici that dials `address:port` whatever origin the client was made for. */
-  to(address: string, port: number): buildConnector.connector;
+  /** A connector that dials `address:port` whatever origin the client was made for. */
+  to(address: string, port: number): PodDial;
 }
 
 export interface PodConnectorOptions {
@@ -42,6 +45,7 @@ export function createPodConnector(options: PodConnectorOptions): PodConnector {
             new errors.ConnectTimeoutError(`no connection to ${to} within ${options.connectTimeoutMs} ms`),
           );
         });
+        return socket;
       };
     },
   };

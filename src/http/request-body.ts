@@ -1,14 +1,22 @@
-import type { Dispatcher } from "undici";
+import { type Dispatcher, FormData as UndiciFormData } from "undici";
+
+type UndiciBody = NonNullable<Dispatcher.DispatchOptions["body"]>;
 
 /** What undici takes as a body of one attempt. */
-export type AttemptBody = NonNullable<Dispatcher.DispatchOptions["body"]> | AsyncIterable<Uint8Array> | null;
+export type AttemptBody = UndiciBody | AsyncIterable<Uint8Array> | null;
 
 /** The body of a call, which each attempt sends from its start. */
 export interface RequestBody {
   /** Whether another attempt can send the whole body. */
   canReplay(): boolean;
-  /** The body for the next attempt. */
+  /**
+   * The body for the next attempt.
+   *
+   * @throws what the caller's function throws that makes the body
+   */
   open(): AttemptBody;
+  /** What the caller's own stream or iterable failed with, where it did: no endpoint is to blame for it. */
+  readonly sourceError: unknown;
   /** The call is over: a source that was not read to its end is let go. */
   close(): void;
 }
@@ -25,12 +33,17 @@ export function requestBody(body: unknown, again: unknown, limitBytes: number): 
   if (body === null || body === undefined) return new ReplayableBody(null, null);
   if (again !== undefined) return new ReplayableBody(body, again);
   if (isOneShot(body)) return new OneShotBody(body, limitBytes);
-  const plain = body instanceof URLSearchParams ? body.toString() : body;
-  return new ReplayableBody(plain, plain);
+  return new ReplayableBody(body, body);
+}
+
+/** Whether the body brings a `content-type` of its own, with the boundary it was encoded with. */
+export function isFormBody(body: AttemptBody): boolean {
+  return body instanceof UndiciFormData;
 }
 
 /** A body that is there as a whole, or made by a function. */
 class ReplayableBody implements RequestBody {
+  sourceError: unknown = undefined;
   #next: unknown;
   readonly #again: unknown;
 
@@ -44,49 +57,94 @@ class ReplayableBody implements RequestBody {
   }
 
   open(): AttemptBody {
-    const body = this.#next;
+    const given = this.#next;
     this.#next = this.#again;
-    return (typeof body === "function" ? body() : body) as AttemptBody;
+    const body: unknown = typeof given === "function" ? given() : given;
+    if (body === undefined) return null;
+    if (isOneShot(body)) return this.#watched(body);
+    if (body instanceof URLSearchParams) return body.toString();
+    return isFormData(body) ? undiciForm(body) : (body as UndiciBody);
   }
 
   close(): void {
     this.#next = null;
   }
+
+  /** The source, with a note of its failure. */
+  async *#watched(source: AsyncIterable<Chunk> | Iterable<Chunk>): AsyncGenerator<Uint8Array> {
+    try {
+      for await (const chunk of source) yield bytesOf(chunk);
+    } catch (error) {
+      this.sourceError = error;
+      throw error;
+    }
+  }
 }
 
 type Chunk = Uint8Array | string;
+
+/** @throws TypeError, as undici, for anything that has no bytes */
+function bytesOf(chunk: unknown): Uint8Array {
+  if (typeof chunk === "string") return Buffer.from(chunk);
+  if (chunk instanceof Uint8Array) return chunk;
+  throw new TypeError(`a chunk of a request body must be a string or a Uint8Array, not ${typeof chunk}`);
+}
 
 function isOneShot(body: unknown): body is AsyncIterable<Chunk> | Iterable<Chunk> {
   if (typeof body !== "object" || body === null) return false;
   if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) return false;
   // These iterate over their entries and are encoded anew for each attempt.
-  if (body instanceof FormData || body instanceof URLSearchParams) return false;
-  if (Object.prototype.toString.call(body) === "[object FormData]") return false;
+  if (isFormData(body) || body instanceof URLSearchParams) return false;
   return Symbol.asyncIterator in body || Symbol.iterator in body;
+}
+
+/** FormData of whatever copy of undici: the runtime's own has another class than that of the package. */
+function isFormData(body: unknown): body is Iterable<[string, string | Blob]> {
+  return Object.prototype.toString.call(body) === "[object FormData]";
+}
+
+/** undici encodes only its own class. */
+function undiciForm(form: Iterable<[string, string | Blob]>): UndiciFormData {
+  if (form instanceof UndiciFormData) return form;
+  const copy = new UndiciFormData();
+  for (const [name, value] of form) copy.append(name, value);
+  return copy;
+}
+
+/** What Node's streams have beside being iterable. */
+interface StreamLike {
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  destroy(): unknown;
 }
 
 /** A stream or iterable, kept up to a limit while the first attempt reads it. */
 class OneShotBody implements RequestBody {
+  /** Set when the source failed: what was kept is not the whole body. */
+  sourceError: unknown = undefined;
+  readonly #source: Partial<StreamLike>;
   readonly #iterator: AsyncIterator<Chunk> | Iterator<Chunk>;
   readonly #limitBytes: number;
   /** What was read and may be needed again; beyond the limit only what the present reader has not taken yet. */
   readonly #chunks: Uint8Array[] = [];
   #keptBytes = 0;
   #isOverLimit = false;
-  /** The source failed: what was kept is not the whole body. */
-  #isBroken = false;
   #isDone = false;
   #reader = 0;
   #pulling: Promise<void> | undefined;
 
   constructor(source: AsyncIterable<Chunk> | Iterable<Chunk>, limitBytes: number) {
+    this.#source = source as Partial<StreamLike>;
+    // A stream that fails before it is read would end the process, did nobody listen.
+    this.#source.on?.("error", (error) => {
+      this.sourceError ??= error;
+    });
     this.#iterator =
       Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : (source as Iterable<Chunk>)[Symbol.iterator]();
     this.#limitBytes = limitBytes;
   }
 
   canReplay(): boolean {
-    return !this.#isOverLimit && !this.#isBroken;
+    return !this.#isOverLimit && this.sourceError === undefined;
   }
 
   open(): AsyncIterable<Uint8Array> {
@@ -98,8 +156,16 @@ class OneShotBody implements RequestBody {
     this.#reader += 1;
     if (this.#isDone) return;
     this.#isDone = true;
-    // Lets a stream destroy itself. A failure of its clean-up concerns nobody any more: the call has its outcome.
-    Promise.resolve(this.#iterator.return?.()).catch(() => undefined);
+    // A stream that nobody has begun to read does not notice the end of its iterator.
+    if (this.#source.destroy !== undefined) this.#source.destroy();
+    else void this.#endIterator();
+  }
+
+  /** Lets the source clean up. A failure of that concerns nobody any more: the call has its outcome. */
+  async #endIterator(): Promise<void> {
+    try {
+      await this.#iterator.return?.();
+    } catch {}
   }
 
   async *#read(reader: number): AsyncGenerator<Uint8Array> {
@@ -120,6 +186,8 @@ class OneShotBody implements RequestBody {
         await this.#pulling;
       }
     }
+    // To return here would end the old attempt's request as if its body were complete.
+    throw new Error("the body is read by a later attempt, or the call is over");
   }
 
   async #pull(): Promise<void> {
@@ -129,12 +197,12 @@ class OneShotBody implements RequestBody {
         this.#isDone = true;
         return;
       }
-      const chunk = typeof next.value === "string" ? Buffer.from(next.value) : next.value;
+      const chunk = bytesOf(next.value);
       this.#chunks.push(chunk);
       this.#keptBytes += chunk.byteLength;
       if (this.#keptBytes > this.#limitBytes) this.#isOverLimit = true;
     } catch (error) {
-      this.#isBroken = true;
+      this.sourceError = error;
       throw error;
     } finally {
       this.#pulling = undefined;

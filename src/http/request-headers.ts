@@ -3,8 +3,14 @@ import type { Dispatcher } from "undici";
 type Headers = Dispatcher.DispatchOptions["headers"];
 type HeaderValue = string | string[] | undefined;
 
-/** Request headers in any form undici takes, with `extra` in place of headers of the same name. */
-export function withHeaders(headers: Headers, extra: Readonly<Record<string, string>>): Record<string, HeaderValue> {
+/**
+ * Request headers in any form undici takes, with `extra` in place of headers of the same name, whatever their case;
+ * undefined removes a header.
+ */
+export function withHeaders(
+  headers: Headers,
+  extra: Readonly<Record<string, string | undefined>>,
+): Record<string, HeaderValue> {
   const merged: Record<string, HeaderValue> = {};
   const replaced = new Set(Object.keys(extra).map((name) => name.toLowerCase()));
   for (const [name, value] of headerPairs(headers)) {
@@ -12,7 +18,10 @@ export function withHeaders(headers: Headers, extra: Readonly<Record<string, str
     const before = merged[name];
     merged[name] = before === undefined ? value : [before, value ?? []].flat();
   }
-  return { ...merged, ...extra };
+  for (const [name, value] of Object.entries(extra)) {
+    if (value !== undefined) merged[name] = value;
+  }
+  return merged;
 }
 
 function* headerPairs(headers: Headers): Generator<[string, HeaderValue]> {
