@@ -21,8 +21,8 @@ function guardedByTests(): ReadonlySet<string> {
 
 /** Each trap of the list, with its column "guarded". */
 function listed(): ReadonlyMap<string, boolean> {
-  const rows = readFileSync(join(folder, "TRAPS.md"), "utf8").matchAll(/^\| (T-\d\d) \|.*\| (yes)? ?\|$/gm);
-  return new Map([...rows].map(([, id = "", yes]) => [id, yes === "yes"]));
+  const rows = readFileSync(join(folder, "TRAPS.md"), "utf8").matchAll(/^\| (T-\d\d) \|.*\| (?:(yes|in part) )?\|$/gm);
+  return new Map([...rows].map(([, id = "", yes]) => [id, yes !== undefined]));
 }
 
 describe("test/TRAPS.md", () => {
