@@ -1,5 +1,7 @@
 import { EventEmitter } from "node:events";
-import type { MeshEvent, MeshEventOf, MeshEventType } from "./model/event.js";
+import { OnehopError } from "./errors.js";
+import { MESH_EVENT_TYPES, type MeshEvent, type MeshEventOf, type MeshEventType } from "./model/event.js";
+import { nearest, shown } from "./validation.js";
 
 type Listener<T extends MeshEventType> = (event: MeshEventOf<T>) => void;
 
@@ -8,20 +10,25 @@ const MOST_WARNINGS = 1_000;
 
 /**
  * Typed events whose listeners cannot harm a call: what a listener throws, or rejects with, becomes a process warning.
+ * `on`, `once` and `off` throw an OnehopError `ERR_ONEHOP_CONFIG` when there is no such event or the listener is no
+ * function.
  */
 export class MeshEventEmitter {
   readonly #emitter = new EventEmitter();
   readonly #warned = new Set<string>();
 
   on<T extends MeshEventType>(type: T, listener: Listener<T>): void {
+    checkListener(type, listener);
     this.#emitter.on(type, listener);
   }
 
   once<T extends MeshEventType>(type: T, listener: Listener<T>): void {
+    checkListener(type, listener);
     this.#emitter.once(type, listener);
   }
 
   off<T extends MeshEventType>(type: T, listener: Listener<T>): void {
+    checkListener(type, listener);
     this.#emitter.off(type, listener);
   }
 
@@ -41,6 +48,23 @@ export class MeshEventEmitter {
       }
     }
   };
+}
+
+function checkListener(type: unknown, listener: unknown): void {
+  if (!MESH_EVENT_TYPES.some((known) => known === type)) {
+    const near = typeof type === "string" ? nearest(type, MESH_EVENT_TYPES) : undefined;
+    const hint = near === undefined ? "" : `; did you mean "${near}"?`;
+    throw new OnehopError(
+      "ERR_ONEHOP_CONFIG",
+      `unknown event ${shown(type)}${hint} (known: ${MESH_EVENT_TYPES.join(", ")})`,
+    );
+  }
+  if (typeof listener !== "function") {
+    throw new OnehopError(
+      "ERR_ONEHOP_CONFIG",
+      `the listener of the event ${shown(type)}: expected a function, got ${shown(listener)}`,
+    );
+  }
 }
 
 function warnOf(event: MeshEvent, error: unknown): void {

@@ -9,7 +9,8 @@ import { parseNameServer } from "./dns/name-server.js";
 import { createResolver } from "./dns/resolver.js";
 import { closedError, OnehopError } from "./errors.js";
 import { type DispatchExtras, MeshDispatcher } from "./http/mesh-dispatcher.js";
-import { type MeshRequestInit, meshFetch } from "./http/mesh-fetch.js";
+import { callDispatcher, type MeshRequestInit, meshFetch } from "./http/mesh-fetch.js";
+import { makeBody } from "./http/request-body.js";
 import { MeshEventEmitter } from "./mesh-event-emitter.js";
 import { MeshServices } from "./mesh-services.js";
 import type { MeshEventOf, MeshEventType } from "./model/event.js";
@@ -44,8 +45,9 @@ export interface Mesh extends AsyncDisposable {
    */
   service(name: string): ServiceHandle;
   /**
-   * Resolves when every service in `options.services` has its first view, on the port that its name gives there, else
-   * 80. Not needed before calls: they wait by themselves.
+   * Resolves when every service in `options.services` has a view: endpoints, its own address to fall back on, or the
+   * knowledge that it has none. The port is the one its name gives there, else 80. While neither endpoints nor an
+   * address can be had, it waits. Not needed before calls: they wait by themselves.
    *
    * @throws the signal's reason when it aborts; OnehopError `ERR_ONEHOP_CLOSED`
    */
@@ -91,14 +93,13 @@ class MeshClient implements Mesh {
   constructor(options: MeshOptions) {
     this.#clock = options.clock ?? systemClock;
     this.#discovery = options.discovery ?? bpfDiscovery();
-    this.#discovery.attach({ notify: this.#events.emit });
     const resolver = createResolver({ clock: this.#clock, ...resolverOptions(options.dns) });
     const clusterDomain = options.clusterDomain ?? "cluster.local";
     const addresses = createAddressCache(resolver, this.#clock, givenAddresses(options.addresses, clusterDomain));
     this.#drainTimeoutMs = settleService(undefined, options.defaults).drainTimeoutMs;
     this.#configured = Object.keys(options.services ?? {}).map(splitPort);
     this.#rule = new HostRule({
-      configured: this.#configured.map(({ host }) => host),
+      configured: [...this.#configured.map(({ host }) => host), ...Object.keys(options.addresses ?? {})],
       clusterDomain,
       discovery: this.#discovery,
       addresses: (host) => addresses.addresses(host),
@@ -120,21 +121,29 @@ class MeshClient implements Mesh {
       decide: (host, port) => this.#rule.decide(host, port),
       service: (ref, port) => this.#services.of(ref, port),
       clock: this.#clock,
+      timeoutMs: settleService(undefined, options.defaults).timeoutMs,
       extras,
     });
+    // Last: a discovery belongs to the mesh that took it, and not to one that refused its options.
+    this.#discovery.attach({ notify: this.#events.emit });
   }
 
   readonly fetch = (input: string | URL | Request, init?: MeshRequestInit<CallOptions>): Promise<Response> =>
     meshFetch(this.dispatcher, extras, input, init);
 
   readonly request = async (url: string | URL, options: MeshRequestOptions = {}): Promise<Dispatcher.ResponseData> => {
-    const { body, ...rest } = options;
-    if (typeof body !== "function") {
-      return undiciRequest(url, { ...rest, ...(body === undefined ? {} : { body }), dispatcher: this.dispatcher });
-    }
-    const again: DispatchExtras = { ...extras(options.onehop ?? {}), bodyAgain: body };
-    PREPARED.add(again);
-    return undiciRequest(url, { ...rest, body: body() ?? null, onehop: again, dispatcher: this.dispatcher } as never);
+    const { body, onehop, ...rest } = options;
+    const isMade = typeof body === "function";
+    const settled: DispatchExtras = {
+      ...(onehop === undefined ? {} : extras(onehop)),
+      ...(isMade ? { bodyAgain: body } : {}),
+    };
+    const first = isMade ? (makeBody(body) ?? null) : body;
+    return undiciRequest(url, {
+      ...rest,
+      ...(first === undefined ? {} : { body: first }),
+      dispatcher: callDispatcher(this.dispatcher, settled) as Dispatcher,
+    });
   };
 
   service(name: string): ServiceHandle {
@@ -146,13 +155,13 @@ class MeshClient implements Mesh {
     return {
       endpoints: async () => {
         const { runtime, pools } = service();
-        await this.#viewOf(runtime);
+        await this.#viewOf(runtime, false);
         const now = this.#clock.now();
         return runtime.balancer.loads.map((load) => reportEndpoint(load, pools, now));
       },
       explain: async () => {
         const { runtime, pools } = service();
-        await this.#viewOf(runtime);
+        await this.#viewOf(runtime, false);
         return explainService(runtime, pools);
       },
     };
@@ -162,7 +171,7 @@ class MeshClient implements Mesh {
     const { signal } = options;
     if (this.#closing !== undefined) throw closedError();
     const views = this.#configured.map(({ host, port }) =>
-      this.#viewOf(this.#services.of(this.#rule.refOf(host), port).runtime, signal),
+      this.#viewOf(this.#services.of(this.#rule.refOf(host), port).runtime, true, signal),
     );
     await Promise.all(views);
   }
@@ -223,13 +232,22 @@ class MeshClient implements Mesh {
     return isPortGiven ? `${id}:${port}` : id;
   }
 
-  /** Resolves when the service has a view. Somebody awaits it, so it keeps the process alive. */
-  #viewOf(runtime: ServiceRuntime, signal?: AbortSignal): Promise<void> {
+  /**
+   * Resolves when the view of the service is settled, or, where `isCallable` is asked for, when it is also not
+   * `unavailable`. Somebody awaits it, so it keeps the process alive.
+   */
+  #viewOf(runtime: ServiceRuntime, isCallable: boolean, signal?: AbortSignal): Promise<void> {
+    const isEnough = (): boolean => runtime.isSettled && !(isCallable && runtime.view.state === "unavailable");
     signal?.throwIfAborted();
-    if (runtime.isReady) return Promise.resolve();
+    if (isEnough()) return Promise.resolve();
     return new Promise((resolve, reject) => {
       const keepAlive = this.#clock.setTimer(Number.POSITIVE_INFINITY, () => undefined);
-      const waiter = { viewReady: () => settle(resolve) };
+      const waiter = {
+        viewReady: () => {
+          if (isEnough()) settle(resolve);
+          else runtime.waitForView(waiter);
+        },
+      };
       const fail = (reason: unknown): void => settle(() => reject(reason));
       const aborted = (): void => fail(signal?.reason);
       const settle = (end: () => void): void => {
@@ -246,16 +264,13 @@ class MeshClient implements Mesh {
   }
 }
 
-/** Extras that `mesh.request` made itself, told from whatever a caller hands in. */
-const PREPARED = new WeakSet<object>();
-
-/** What a caller set for one call, as the dispatcher takes it. Made before, it is taken as it is. */
+/** What a caller set for one call, as the dispatcher takes it. */
 function extras(given: unknown): DispatchExtras {
-  if (typeof given === "object" && given !== null && PREPARED.has(given)) return given as DispatchExtras;
   const options = checkCallOptions(given);
   return {
     policyFor: (service) => callPolicy(service.policy as SettledService, options),
     idempotent: options.idempotent,
+    timeoutMs: options.timeoutMs,
   };
 }
 

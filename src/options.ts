@@ -54,7 +54,8 @@ export interface ServiceOptions {
   readonly timeoutMs?: number;
   /**
    * One attempt until its response headers, in milliseconds. Default: `timeoutMs` divided by the attempts, so that one
-   * pod that swallows packets leaves time for the others.
+   * pod that swallows packets leaves time for the others; what earlier attempts did not use is shared by those left. An
+   * attempt that nothing can follow (the last one, or a POST) has all that remains.
    */
   readonly perTryTimeoutMs?: number;
   /**
@@ -123,7 +124,7 @@ export interface MeshOptions {
   readonly cluster?: string;
   /** DNS domain of the cluster. Default `cluster.local`. */
   readonly clusterDomain?: string;
-  /** Addresses of services by host, instead of asking DNS. */
+  /** Addresses of services by host, instead of asking DNS. Hosts named here are mesh services, as those in `services`. */
   readonly addresses?: Readonly<Record<string, readonly string[]>>;
   readonly dns?: DnsOptions;
   /**

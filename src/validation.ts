@@ -2,20 +2,24 @@
 
 import leven from "leven";
 import * as v from "valibot";
+import { OnehopError } from "./errors.js";
 
 /** A schema of this package: takes anything, gives `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 /**
- * An object with no other keys than `entries`; an unknown key is answered with the nearest known one.
+ * An object with no other keys than `entries`; an unknown key is answered with the nearest known one, a missing one with
+ * what is expected there.
  */
 export function strict<const E extends v.ObjectEntries>(
   entries: E,
 ): Schema<v.InferOutput<v.StrictObjectSchema<E, undefined>>> {
   const known = Object.keys(entries);
   const object = v.strictObject(entries, (issue) => {
-    const unknownKey = String(issue.path?.at(-1)?.key);
-    const near = nearest(unknownKey, known);
+    const key = String(issue.path?.at(-1)?.key);
+    const entry = Object.hasOwn(entries, key) ? entries[key] : undefined;
+    if (entry !== undefined) return v.safeParse(entry as v.GenericSchema, undefined).issues?.[0].message ?? "missing";
+    const near = nearest(key, known);
     return `unknown key${near === undefined ? "" : `; did you mean "${near}"?`} (known: ${known.join(", ")})`;
   });
   return v.pipe(bag(), object);
@@ -29,6 +33,36 @@ export function bag(): Schema<Record<string, unknown>> {
   );
 }
 
+/** A number that `accepts`; `what` says which ones those are. */
+export function number(what: string, accepts: (value: number) => boolean): v.GenericSchema<number> {
+  return v.custom<number>(
+    (value) => typeof value === "number" && accepts(value),
+    (issue) => `expected ${what}, got ${shown(issue.input)}`,
+  );
+}
+
+export const duration: v.GenericSchema<number> = number(
+  "milliseconds above 0",
+  (value) => Number.isFinite(value) && value > 0,
+);
+
+/** A string that `accepts`; `what` says which ones those are. */
+export function text(what: string, accepts: (value: string) => boolean): v.GenericSchema<string> {
+  return v.custom<string>(
+    (value) => typeof value === "string" && accepts(value),
+    (issue) => `expected ${what}, got ${shown(issue.input)}`,
+  );
+}
+
+/** An object that has this method, and is taken as it is. */
+export function holder(method: string, what: string): v.GenericSchema<unknown, unknown> {
+  return v.custom<unknown>(
+    (value) =>
+      typeof value === "object" && value !== null && typeof (value as Record<string, unknown>)[method] === "function",
+    (issue) => `expected ${what}, got ${shown(issue.input)}`,
+  );
+}
+
 /** The value as the schema gives it, or one line for each thing that is wrong with it. */
 export type Checked<T> = { readonly value: T } | { readonly problems: readonly string[] };
 
@@ -39,6 +73,19 @@ export function check<T>(schema: Schema<T>, value: unknown, name: string): Check
   const result = v.safeParse(schema, value);
   if (result.success) return { value: result.output };
   return { problems: result.issues.flatMap(leaves).map((issue) => `${name}${pathOf(issue)}: ${issue.message}`) };
+}
+
+/**
+ * The options as the schema gives them.
+ *
+ * @param name as for {@link check}
+ * @param where whose options they are
+ * @throws OnehopError `ERR_ONEHOP_CONFIG` with one line for each thing that is wrong
+ */
+export function checkOptions<T>(schema: Schema<T>, options: unknown, name: string, where: string): T {
+  const checked = check(schema, options, name);
+  if ("value" in checked) return checked.value;
+  throw new OnehopError("ERR_ONEHOP_CONFIG", `wrong options of ${where}:\n  ${checked.problems.join("\n  ")}`);
 }
 
 /** The value for a message: short, on one line. */

@@ -21,7 +21,7 @@ export interface CallPolicy {
   readonly spread: "same-then-other" | "never-cross";
 }
 
-/** Tells waiting calls that the first view of the service is known. */
+/** Tells waiting calls that the service is settled. */
 export interface ViewWaiter {
   viewReady(): void;
 }
@@ -37,8 +37,8 @@ export interface CallService {
   readonly random: Random;
   readonly notify: Notify;
   readonly observer: AttemptObserver | undefined;
-  /** Whether the first view has come; until then calls wait within their deadline. */
-  readonly isReady: boolean;
+  /** Whether it is known what can be called, if anything; until then calls wait within their deadline. */
+  readonly isSettled: boolean;
   /** Why nothing can be called, when the picker is empty. */
   unavailableError(): Error;
   waitForView(waiter: ViewWaiter): void;

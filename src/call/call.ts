@@ -37,6 +37,11 @@ export interface CallDriver {
   readonly isIdempotent: boolean;
   /** Whether the request can be sent again from its start: its body is there or can be made again. */
   canReplay(): boolean;
+  /**
+   * A retry is decided, while {@link canReplay} held: from now on nothing may make the request unrepeatable, such as the
+   * attempt before, which may still be sending its body.
+   */
+  rewind(): void;
   /** Sends an attempt. Reports back by `responded`, `failed`, `completed`; never throws. */
   send(attempt: Attempt): void;
   /**
@@ -69,11 +74,12 @@ export class Call {
   #freeResendUsed = false;
   #nextIsCharged = false;
 
-  constructor(service: CallService, policy: CallPolicy, driver: CallDriver) {
+  /** @param startedAt when the caller made the call, in monotonic milliseconds; default now */
+  constructor(service: CallService, policy: CallPolicy, driver: CallDriver, startedAt: number = service.clock.now()) {
     this.#service = service;
     this.#policy = policy;
     this.#driver = driver;
-    this.#deadlineAt = service.clock.now() + policy.timeoutMs;
+    this.#deadlineAt = startedAt + policy.timeoutMs;
     service.gate.callStarted();
   }
 
@@ -83,7 +89,7 @@ export class Call {
 
   /** Starts the call. */
   begin(): void {
-    if (this.#service.isReady) {
+    if (this.#service.isSettled) {
       this.#attempt(false);
       return;
     }
@@ -227,9 +233,12 @@ export class Call {
     const isResponse = "status" in cause;
     const delayMs = this.#delay(cause);
     const isFree = !isResponse && !this.#freeResendUsed && (cause.class === "never-left" || cause.staleConnection);
-    const obstacle = this.#obstacle(isResponse ? "answered" : cause.class, now + delayMs);
+    // A server that asks to be left alone for longer than the call lasts is not asked again, however short the clamped pause.
+    const hintMs = isResponse ? (cause.retryAfterMs ?? 0) : 0;
+    const obstacle = this.#obstacle(isResponse ? "answered" : cause.class, now + Math.max(delayMs, hintMs));
     if (obstacle !== undefined) return this.#suppress(attempt, obstacle);
     if (!isFree && !this.#service.budget.tryWithdraw(now)) return this.#suppress(attempt, "budget");
+    this.#driver.rewind();
     if (isFree) this.#freeResendUsed = true;
     this.#nextIsCharged = !isFree;
     if (isResponse) this.#lastFailure = undefined;

@@ -89,7 +89,8 @@ export class ServiceRuntime implements CallService {
     });
   }
 
-  get isReady(): boolean {
+  /** Settled is also a service of which nothing can be called, `unavailable` or `empty`. */
+  get isSettled(): boolean {
     return this.view.state !== "pending";
   }
 
@@ -149,7 +150,7 @@ export class ServiceRuntime implements CallService {
   #viewChanged(): void {
     const { snapshot } = this.view;
     if (snapshot !== undefined) this.balancer.adopt(snapshot);
-    if (!this.isReady || this.#waiters.size === 0) return;
+    if (!this.isSettled || this.#waiters.size === 0) return;
     const waiting = [...this.#waiters];
     this.#waiters.clear();
     for (const waiter of waiting) waiter.viewReady();

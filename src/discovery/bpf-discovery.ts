@@ -1,4 +1,5 @@
 import type { Timer } from "../clock.js";
+import { OnehopError } from "../errors.js";
 import type { Notify } from "../model/event.js";
 import { BpfNode } from "./bpf-node.js";
 import { type BpfDiscoveryOptions, type SettledBpfOptions, settleBpfOptions } from "./bpf-options.js";
@@ -7,6 +8,8 @@ import type { Discovery, DiscoveryHost, DiscoveryUpdate, DiscoveryWatch, WatchTa
 
 /** Least time between two looks at a service, in milliseconds, however often a look is asked for. */
 const LEAST_PAUSE_MS = 20;
+
+const CLOSED = "the discovery was closed; make another";
 
 /**
  * Endpoints from the maps that Cilium pins on this node: the pods of a service in all clusters, with state, identity,
@@ -40,7 +43,7 @@ class BpfDiscovery implements Discovery {
   readonly name = "bpf";
   readonly #options: SettledBpfOptions;
   readonly #watches = new Set<Scheduled>();
-  #notify: Notify = () => undefined;
+  #notify: Notify | undefined;
   #node: BpfNode | undefined;
   #timer: Timer | undefined;
   #isClosed = false;
@@ -50,10 +53,14 @@ class BpfDiscovery implements Discovery {
   }
 
   attach(host: DiscoveryHost): void {
+    if (this.#notify !== undefined) {
+      throw new OnehopError("ERR_ONEHOP_CONFIG", "a discovery belongs to one mesh; make another with bpfDiscovery()");
+    }
     this.#notify = host.notify;
   }
 
   watch(target: WatchTarget, listener: (update: DiscoveryUpdate) => void): DiscoveryWatch {
+    if (this.#isClosed) return closedWatch(listener);
     const scheduled: Scheduled = {
       watch: new BpfWatch(this.#openNode(), this.#options, target, listener),
       touchedAt: this.#options.clock.now(),
@@ -79,7 +86,8 @@ class BpfDiscovery implements Discovery {
     };
   }
 
-  knows(target: WatchTarget): Promise<boolean> {
+  async knows(target: WatchTarget): Promise<boolean> {
+    if (this.#isClosed) throw new OnehopError("ERR_ONEHOP_DISCOVERY_UNAVAILABLE", CLOSED);
     return new BpfWatch(this.#openNode(), this.#options, target, () => undefined).knows();
   }
 
@@ -99,7 +107,7 @@ class BpfDiscovery implements Discovery {
   }
 
   #openNode(): BpfNode {
-    this.#node ??= new BpfNode(this.#options, this.#notify);
+    this.#node ??= new BpfNode(this.#options, this.#notify ?? (() => undefined));
     return this.#node;
   }
 
@@ -144,4 +152,19 @@ class BpfDiscovery implements Discovery {
       if (scheduled.isWanted) this.#want(scheduled);
     });
   }
+}
+
+/** A watch that came after the close. */
+function closedWatch(listener: (update: DiscoveryUpdate) => void): DiscoveryWatch {
+  let isOpen = true;
+  queueMicrotask(() => {
+    if (isOpen) listener({ kind: "unavailable", reason: CLOSED });
+  });
+  return {
+    touch() {},
+    refresh() {},
+    close() {
+      isOpen = false;
+    },
+  };
 }

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { OnehopError } from "../errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { MaxConnectedClusters } from "../model/identity.js";
+import { parseIpAddress } from "../model/ip-address.js";
 import { check, type Schema, shown, strict } from "../validation.js";
 
 /** Options of `bpfDiscovery`. Everything is optional. */
@@ -62,12 +63,20 @@ const text = v.pipe(
   v.string((issue) => `expected a string, got ${shown(issue.input)}`),
   v.nonEmpty("expected a string that is not empty"),
 );
-const numberedNames = v.custom<Record<number, string>>(
-  (value) =>
-    typeof value === "object" &&
-    value !== null &&
-    Object.entries(value).every(([key, name]) => /^\d{1,3}$/.test(key) && typeof name === "string" && name !== ""),
-  (issue) => `expected names by number, such as { 1: "eu-west-1" }, got ${shown(issue.input)}`,
+const numberedNames = (most: number): v.GenericSchema<unknown, Record<number, string>> =>
+  v.custom<Record<number, string>>(
+    (value) =>
+      typeof value === "object" &&
+      value !== null &&
+      !Array.isArray(value) &&
+      Object.entries(value).every(
+        ([key, name]) => /^\d{1,3}$/.test(key) && Number(key) <= most && typeof name === "string" && name !== "",
+      ),
+    (issue) => `expected names by number up to ${most}, such as { 1: "eu-west-1" }, got ${shown(issue.input)}`,
+  );
+const address = v.custom<string>(
+  (value) => typeof value === "string" && parseIpAddress(value) !== undefined,
+  (issue) => `expected an IP address, got ${shown(issue.input)}`,
 );
 const holder = (method: string, what: string): v.GenericSchema<unknown, unknown> =>
   v.custom<unknown>(
@@ -77,8 +86,8 @@ const holder = (method: string, what: string): v.GenericSchema<unknown, unknown>
 
 const schema = strict({
   pinDirectory: v.exactOptional(text),
-  clusters: v.exactOptional(numberedNames),
-  zones: v.exactOptional(numberedNames),
+  clusters: v.exactOptional(numberedNames(511)),
+  zones: v.exactOptional(numberedNames(255)),
   maxConnectedClusters: v.exactOptional(
     v.picklist([255, 511], (issue) => `expected 255 or 511, got ${shown(issue.input)}`),
   ),
@@ -91,7 +100,7 @@ const schema = strict({
       (issue) => `expected "service-address" or "pods", got ${shown(issue.input)}`,
     ),
   ),
-  ownAddresses: v.exactOptional(v.array(text, (issue) => `expected a list of addresses, got ${shown(issue.input)}`)),
+  ownAddresses: v.exactOptional(v.array(address, (issue) => `expected a list of addresses, got ${shown(issue.input)}`)),
   kernel: v.exactOptional(holder("open", "a kernel")),
   clock: v.exactOptional(holder("now", "a clock")),
 });

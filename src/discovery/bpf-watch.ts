@@ -1,4 +1,5 @@
 import { isL7Proxy } from "../cilium/service-flags.js";
+import { OnehopError } from "../errors.js";
 import type { Endpoint } from "../model/endpoint.js";
 import { formatHostPort, ipFamily } from "../model/ip-address.js";
 import { buildEndpoints, hasCallable } from "./bpf-endpoints.js";
@@ -76,8 +77,9 @@ export class BpfWatch {
 
   /** Whether any of the target's addresses is a frontend. @throws what reading throws */
   async knows(): Promise<boolean> {
-    await this.#node.ready();
+    // The name first: what it stands for tells something also where the maps cannot be read.
     const { addresses } = await this.#target.addresses();
+    await this.#node.ready();
     this.#noticeReplacedMaps();
     let failure: unknown;
     for (const address of addresses) {
@@ -89,6 +91,9 @@ export class BpfWatch {
       }
     }
     if (failure !== undefined) throw failure;
+    if (this.#node.isRefilling) {
+      throw new OnehopError("ERR_ONEHOP_DISCOVERY_UNAVAILABLE", "the maps were replaced and are being filled");
+    }
     return false;
   }
 
@@ -146,7 +151,8 @@ export class BpfWatch {
     const isChanged = poll.isChanged || address !== this.#address;
     this.#address = address;
     if (isL7Proxy(poll.master.flags) && this.#options.l7Proxy === "service-address") {
-      this.#tell({ kind: "service-address", reason: "Cilium hands this frontend to its L7 proxy" });
+      const frontend = formatHostPort(address, this.#target.port);
+      this.#tell({ kind: "service-address", reason: `Cilium hands ${frontend} to its L7 proxy`, address });
       return;
     }
     this.#members = poll.members;

@@ -8,6 +8,8 @@ export interface ServiceAddresses {
   readonly addresses: readonly string[];
   /** How long they may be kept, in milliseconds. */
   readonly ttlMs: number;
+  /** The full name that was found, such as `quotes.energy.svc.cluster.local` for `quotes.energy`. */
+  readonly name?: string;
 }
 
 /** What is watched: one port of one service. */
@@ -27,10 +29,10 @@ export type DiscoveryUpdate =
   /** A verified view. Empty: the service exists and nothing can be called. */
   | { readonly kind: "view"; readonly endpoints: readonly Endpoint[] }
   /**
-   * The service is to be dialled by its own address although the source works, such as a frontend that Cilium hands to
-   * its L7 proxy.
+   * The service is to be dialled by this address of its own although the source works, such as a frontend that Cilium
+   * hands to its L7 proxy.
    */
-  | { readonly kind: "service-address"; readonly reason: string }
+  | { readonly kind: "service-address"; readonly reason: string; readonly address: string }
   /** The source works and knows no such service. */
   | { readonly kind: "absent"; readonly reason: string }
   /** What was read cannot be trusted; the last good view stays. */
@@ -63,6 +65,8 @@ export interface Discovery {
   /**
    * Whether the source knows the target as a service, for hosts that neither configuration nor their own shape calls
    * one.
+   *
+   * @throws OnehopError when it cannot tell at present
    */
   knows(target: WatchTarget): Promise<boolean>;
   /** The cluster this process runs in, where the source can tell. */

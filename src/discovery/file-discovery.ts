@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
+import * as v from "valibot";
 import { type Clock, systemClock } from "../clock.js";
 import { OnehopError } from "../errors.js";
+import { checkOptions, duration, holder, type Schema, strict, text } from "../validation.js";
 import type { Discovery } from "./discovery.js";
 import { readEndpointFile } from "./endpoint-file.js";
 import { createTableWatches, type TableState } from "./table-watches.js";
@@ -14,7 +16,7 @@ export interface FileDiscoveryOptions {
    * How often the file is looked at even if the system reports no change, in milliseconds. Default 5,000: reports are
    * the rule, and this only bounds how long a missing one goes unnoticed.
    */
-  readonly pollIntervalMs?: number;
+  readonly pollMs?: number;
   /** @internal */
   readonly clock?: Clock;
 }
@@ -24,14 +26,14 @@ export interface FileDiscoveryOptions {
  * that another program keeps. Wrong content leaves the last good view in place (`doubt`), and so does a missing file
  * (`unavailable`), which is taken up when it appears. The file is first read when the first service is watched.
  *
- * @throws OnehopError `ERR_ONEHOP_CONFIG` when an option has a wrong value
+ * @throws OnehopError `ERR_ONEHOP_CONFIG` when an option is unknown, missing or wrong
  */
 export function fileDiscovery(options: FileDiscoveryOptions): Discovery {
-  const { pollIntervalMs = 5_000, clock = systemClock } = options;
-  checkOptions(options.path, pollIntervalMs);
-  const path = resolve(options.path);
+  const checked = checkOptions(schema as unknown as Schema<FileDiscoveryOptions>, options, "options", "fileDiscovery");
+  const { pollMs = 5_000, clock = systemClock } = checked;
+  const path = resolve(checked.path);
   let state: TableState = { table: undefined, problem: undefined };
-  const watches = createTableWatches(path, () => state);
+  const watches = createTableWatches("fileDiscovery", path, () => state);
   let file: WatchedFile | undefined;
   let isClosed = false;
 
@@ -41,13 +43,13 @@ export function fileDiscovery(options: FileDiscoveryOptions): Discovery {
   }
 
   function startedFile(): WatchedFile | undefined {
-    if (!isClosed) file ??= new WatchedFile(path, { clock, pollIntervalMs, onNews });
+    if (!isClosed) file ??= new WatchedFile(path, { clock, pollIntervalMs: pollMs, onNews });
     return file;
   }
 
   return {
     name: "file",
-    attach() {},
+    attach: () => watches.attach(),
     watch(target, listener) {
       startedFile();
       return watches.watch(target, listener, () => file?.check());
@@ -68,17 +70,11 @@ export function fileDiscovery(options: FileDiscoveryOptions): Discovery {
   };
 }
 
-function checkOptions(path: unknown, pollIntervalMs: unknown): void {
-  if (typeof path !== "string" || path === "" || path.includes("\0")) {
-    throw new OnehopError("ERR_ONEHOP_CONFIG", "fileDiscovery: path must be the path of a JSON file");
-  }
-  if (typeof pollIntervalMs !== "number" || !(pollIntervalMs >= 1)) {
-    throw new OnehopError(
-      "ERR_ONEHOP_CONFIG",
-      "fileDiscovery: pollIntervalMs must be a number of milliseconds from 1 on",
-    );
-  }
-}
+const schema = strict({
+  path: text("the path of a JSON file", (value) => value !== "" && !value.includes("\0")),
+  pollMs: v.exactOptional(duration),
+  clock: v.exactOptional(holder("now", "a clock")),
+});
 
 /** The last good table stays whatever comes after it. */
 function nextState({ table }: TableState, news: FileNews, path: string): TableState {

@@ -46,40 +46,52 @@ export function checkFrontend(bytes: Uint8Array, maps: FamilyMaps, address: stri
   const seen = new Set<number>();
   for (const entry of content.slots) {
     const isTail = entry.slot > content.master.count;
-    const member = readMember(entry, content, isTail);
-    if (typeof member !== "string") {
-      if (seen.has(member.backendId)) return conflict(`backend ${member.backendId} stands in two slots`);
-      seen.add(member.backendId);
-      members.push(member);
-    } else if (member.startsWith("gap: ")) {
+    const found = readSlot(entry, content, isTail);
+    if (found.kind === "conflict") return found;
+    if (found.kind === "gap") {
       // What is missing in the tail takes no new connections anyway.
-      if (!isTail) gaps.push(member.slice("gap: ".length));
-    } else {
-      return conflict(member);
+      if (!isTail) gaps.push(found.reason);
+      continue;
     }
+    const { backendId } = found.member;
+    if (seen.has(backendId)) return conflict(`backend ${backendId} stands in two slots`);
+    seen.add(backendId);
+    members.push(found.member);
   }
   return { kind: "present", master: content.master, members, gaps };
 }
 
-function conflict(reason: string): CheckedFrontend {
+type Conflict = Extract<CheckedFrontend, { kind: "conflict" }>;
+
+function conflict(reason: string): Conflict {
   return { kind: "conflict", reason };
 }
 
 type Present = Extract<PassContent, { isPresent: true }>;
 
-/** The member in a slot; a text starting with `gap: ` for something missing, another text for a contradiction. */
-function readMember(entry: PassSlot, content: Present, isTail: boolean): MemberBackend | string {
-  if (!entry.service.isPresent) return `gap: slot ${entry.slot} of ${content.master.count} is missing`;
+/** What a slot holds. */
+type SlotContent =
+  | { readonly kind: "member"; readonly member: MemberBackend }
+  /** The slot's entry or its backend is missing. */
+  | { readonly kind: "gap"; readonly reason: string }
+  | Conflict;
+
+function readSlot(entry: PassSlot, content: Present, isTail: boolean): SlotContent {
+  if (!entry.service.isPresent) return gap(`slot ${entry.slot} of ${content.master.count} is missing`);
   const { backendId, revNat } = decodeServiceSlot(entry.service.value);
   if (revNat !== content.master.revNat) {
-    return `slot ${entry.slot} carries the reverse-NAT number ${revNat}, the master ${content.master.revNat}`;
+    return conflict(`slot ${entry.slot} carries the reverse-NAT number ${revNat}, the master ${content.master.revNat}`);
   }
-  if (!entry.backend.isPresent) return `gap: backend ${backendId} of slot ${entry.slot} is missing`;
+  if (!entry.backend.isPresent) return gap(`backend ${backendId} of slot ${entry.slot} is missing`);
   const backend = decodeBackend(entry.backend.value);
   if (backend.protocol !== "tcp" && backend.protocol !== "any") {
-    return `backend ${backendId} serves ${backend.protocol}, not tcp`;
+    return conflict(`backend ${backendId} serves ${backend.protocol}, not tcp`);
   }
-  return { backendId, backend, isTail };
+  return { kind: "member", member: { backendId, backend, isTail } };
+}
+
+function gap(reason: string): SlotContent {
+  return { kind: "gap", reason };
 }
 
 /** Whether the master's number leads back to the frontend: says what is wrong, or undefined. */

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.js";
+import { isOnehopError } from "../errors.js";
 import { isExplicitServiceHost, normalHost, parseServiceHost, type ServiceRef } from "../model/service-ref.js";
 import type { Discovery, ServiceAddresses } from "./discovery.js";
 
@@ -20,7 +21,7 @@ interface Cached {
 }
 
 /** How long a decision is kept that no DNS lifetime bounds: the name did not resolve, or was not asked for. */
-const UNRESOLVED_MS = 5_000;
+const UNASKED_MS = 5_000;
 
 /** Bounds the memory for hosts that were decided by their answers. */
 const MAX_CACHED_HOSTS = 10_000;
@@ -62,6 +63,8 @@ export class HostRule {
   decide(host: string, port: number): HostDecision | Promise<HostDecision> {
     const ref = this.refOf(host);
     if (this.#configured.has(ref.id) || isExplicitServiceHost(host, this.#options.clusterDomain)) return ref;
+    // RFC 6761, section 6.3: never asked of a name server.
+    if (ref.host === "localhost") return "foreign";
     if (parseServiceHost(host, this.#options.clusterDomain) === undefined) return "foreign";
     const key = `${ref.host}:${port}`;
     const cached = this.#answers.get(key);
@@ -72,7 +75,7 @@ export class HostRule {
   #ask(key: string, ref: ServiceRef, port: number): Promise<HostDecision> {
     const running = this.#asking.get(key);
     if (running !== undefined) return running;
-    const asking = this.#decideByAnswer(ref, port).then((cached) => {
+    const asking = this.#decideByAnswer(key, ref, port).then((cached) => {
       this.#asking.delete(key);
       if (this.#answers.size >= MAX_CACHED_HOSTS) this.#answers.clear();
       this.#answers.set(key, cached);
@@ -82,20 +85,31 @@ export class HostRule {
     return asking;
   }
 
-  async #decideByAnswer(ref: ServiceRef, port: number): Promise<Cached> {
+  /**
+   * The discovery decides. Where it cannot tell, an earlier yes stands, so that a source that is away for a moment takes
+   * no service off the mesh; and a name that the search list completed to a service of the cluster is one.
+   */
+  async #decideByAnswer(key: string, ref: ServiceRef, port: number): Promise<Cached> {
     const { clock, discovery } = this.#options;
-    let lifetimeMs = UNRESOLVED_MS;
+    let answer: ServiceAddresses | undefined;
     const addresses = async (): Promise<ServiceAddresses> => {
-      const answer = await this.#options.addresses(ref.host);
-      lifetimeMs = answer.ttlMs;
+      answer = await this.#options.addresses(ref.host);
       return answer;
     };
     try {
       const known = await discovery.knows({ service: ref, port, addresses });
-      return { decision: known ? ref : "foreign", until: clock.now() + lifetimeMs };
-    } catch {
-      // A name that does not resolve is nobody's service; its own caller gets the resolver's error from the transport.
-      return { decision: "foreign", until: clock.now() + UNRESOLVED_MS };
+      return { decision: known ? ref : "foreign", until: clock.now() + (answer?.ttlMs ?? UNASKED_MS) };
+    } catch (error) {
+      const until = clock.now() + UNASKED_MS;
+      const isGone = isOnehopError(error) && error.code === "ERR_ONEHOP_NAME" && error.reason === "not-found";
+      if (isGone) return { decision: "foreign", until };
+      const before = this.#answers.get(key)?.decision;
+      if (before !== undefined && before !== "foreign") return { decision: before, until };
+      return { decision: this.#isServiceName(answer?.name) ? ref : "foreign", until };
     }
+  }
+
+  #isServiceName(found: string | undefined): boolean {
+    return found !== undefined && isExplicitServiceHost(found, this.#options.clusterDomain);
   }
 }

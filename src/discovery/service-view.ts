@@ -119,7 +119,7 @@ export class ServiceView {
         return;
       case "service-address":
         this.#stopGrace();
-        this.#fallBack({ reason: update.reason });
+        this.#dialService(update.address, update.reason);
         return;
       case "doubt":
         this.#notifyDoubt(update.reason, update.error);
@@ -168,6 +168,13 @@ export class ServiceView {
     this.#stopAddresses();
     this.#setSnapshot(nextSnapshot(this.#snapshot, this.#source, []));
     this.#setState("empty", "the service has no endpoints");
+  }
+
+  /** Dials the address the source named: no name is asked, and the pods are left at once. */
+  #dialService(address: string, reason: string): void {
+    this.#stopAddresses();
+    this.#setSnapshot(nextSnapshot(this.#snapshot, SERVICE_ADDRESS, [serviceEndpoint(address, this.target.port)]));
+    this.#setState(SERVICE_ADDRESS, reason);
   }
 
   /** Dials the service's own address from now on, and follows its DNS lifetime. */

@@ -26,12 +26,12 @@ export interface StaticDiscovery extends Discovery {
  */
 export function staticDiscovery(options: StaticDiscoveryOptions): StaticDiscovery {
   let table = readTable(options);
-  const watches = createTableWatches("static discovery", () => ({ table, problem: undefined }));
+  const watches = createTableWatches("staticDiscovery", "static discovery", () => ({ table, problem: undefined }));
   let isClosed = false;
 
   return {
     name: "static",
-    attach() {},
+    attach: () => watches.attach(),
     watch: (target, listener) => watches.watch(target, listener, () => {}),
     knows: async ({ service, port }) => !isClosed && table.endpoints(service, port) !== undefined,
     localCluster: () =>

@@ -1,3 +1,4 @@
+import { OnehopError } from "../errors.js";
 import type { DiscoveryUpdate, DiscoveryWatch, WatchTarget } from "./discovery.js";
 import type { EndpointTable } from "./endpoint-list.js";
 
@@ -11,11 +12,13 @@ export interface TableState {
 
 /** The watches on such a source. */
 export interface TableWatches {
+  /** A mesh takes the source. @throws OnehopError `ERR_ONEHOP_CONFIG` when one has taken it before */
+  attach(): void;
   /** @param refresh what `refresh()` of the watch does */
   watch(target: WatchTarget, listener: (update: DiscoveryUpdate) => void, refresh: () => void): DiscoveryWatch;
   /** The state has changed: tells those whom it concerns. */
   publish(): void;
-  /** No listener is called any more, nor for later watches. */
+  /** No listener is called any more; that of a later watch is told that the source is `unavailable`. */
   close(): void;
 }
 
@@ -23,15 +26,24 @@ export interface TableWatches {
  * Makes the watches. A listener is called in a microtask of its own, and only when there is something new for it. One
  * that comes while the source has a problem is told the last good view first.
  *
+ * @param maker the function that made the source, for its errors
  * @param label names the source in reasons
  */
-export function createTableWatches(label: string, state: () => TableState): TableWatches {
+export function createTableWatches(maker: string, label: string, state: () => TableState): TableWatches {
   const watches = new Set<() => void>();
+  let isAttached = false;
   let isClosed = false;
 
   return {
+    attach() {
+      if (isAttached) {
+        throw new OnehopError("ERR_ONEHOP_CONFIG", `a discovery belongs to one mesh; make another with ${maker}()`);
+      }
+      isAttached = true;
+    },
     watch(target, listener, refresh) {
-      const tell = createTeller(label, state, target, listener, () => watches.has(schedule));
+      const source = isClosed ? () => CLOSED : state;
+      const tell = createTeller(label, source, target, listener, () => watches.has(schedule));
       let isScheduled = false;
       const schedule = (): void => {
         if (isScheduled) return;
@@ -41,14 +53,12 @@ export function createTableWatches(label: string, state: () => TableState): Tabl
           tell();
         });
       };
-      if (!isClosed) {
-        watches.add(schedule);
-        schedule();
-      }
+      watches.add(schedule);
+      schedule();
       return {
         touch() {},
         refresh() {
-          if (watches.has(schedule)) refresh();
+          if (!isClosed && watches.has(schedule)) refresh();
         },
         close() {
           watches.delete(schedule);
@@ -64,6 +74,12 @@ export function createTableWatches(label: string, state: () => TableState): Tabl
     },
   };
 }
+
+/** What watches that came too late are told. */
+const CLOSED: TableState = {
+  table: undefined,
+  problem: { kind: "unavailable", reason: "the discovery was closed; make another" },
+};
 
 /** Tells a listener what is new for it since the last time. */
 function createTeller(

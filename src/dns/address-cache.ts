@@ -8,6 +8,8 @@ import type { Resolver } from "./resolver.js";
 export interface CachedAddresses {
   readonly addresses: readonly string[];
   readonly ttlMs: number;
+  /** The full name that was found; the host itself where its addresses were given. */
+  readonly name: string;
 }
 
 /** The addresses of names, remembered as long as their records allow. */
@@ -31,7 +33,7 @@ const FIXED_TTL_MS = 3_600_000;
 
 /** What is known of a name. */
 interface Entry {
-  answer: { readonly addresses: readonly string[]; readonly expiresMs: number } | undefined;
+  answer: { readonly addresses: readonly string[]; readonly expiresMs: number; readonly name: string } | undefined;
   failure: { readonly error: unknown; readonly untilMs: number } | undefined;
   /** The question in flight. */
   asking: Promise<CachedAddresses> | undefined;
@@ -70,10 +72,10 @@ export function createAddressCache(
 
   async function ask(key: string, entry: Entry): Promise<CachedAddresses> {
     try {
-      const { addresses, ttlMs } = await resolver.resolve(key, { isBackground: true });
-      entry.answer = { addresses, expiresMs: clock.now() + ttlMs };
+      const { addresses, ttlMs, name } = await resolver.resolve(key, { isBackground: true });
+      entry.answer = { addresses, expiresMs: clock.now() + ttlMs, name };
       entry.failure = undefined;
-      return { addresses, ttlMs };
+      return { addresses, ttlMs, name };
     } catch (error) {
       if (isOnehopError(error) && error.reason === "not-found") entry.answer = undefined;
       entry.failure = { error, untilMs: clock.now() + ERROR_TTL_MS };
@@ -87,19 +89,20 @@ export function createAddressCache(
   function staleAnswer(entry: Entry): CachedAddresses | undefined {
     const { answer } = entry;
     if (answer === undefined || clock.now() - answer.expiresMs > LONGEST_STALE_MS) return undefined;
-    return { addresses: answer.addresses, ttlMs: ERROR_TTL_MS };
+    return { addresses: answer.addresses, ttlMs: ERROR_TTL_MS, name: answer.name };
   }
 
   return {
     async addresses(host) {
       const given = fixedAddresses.get(normalHost(host));
-      if (given !== undefined) return { addresses: given, ttlMs: FIXED_TTL_MS };
+      if (given !== undefined) return { addresses: given, ttlMs: FIXED_TTL_MS, name: normalHost(host) };
 
       const key = host.toLowerCase();
       const entry = entryOf(key);
       const now = clock.now();
       if (entry.answer !== undefined && entry.answer.expiresMs > now) {
-        return { addresses: entry.answer.addresses, ttlMs: entry.answer.expiresMs - now };
+        const { addresses, expiresMs, name } = entry.answer;
+        return { addresses, ttlMs: expiresMs - now, name };
       }
       const stale = staleAnswer(entry);
       const { failure } = entry;

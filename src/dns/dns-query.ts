@@ -25,7 +25,7 @@ const MOST_WRONG_PACKETS = 5;
  *
  * @returns the answer, whatever its response code
  * @throws OnehopError `ERR_ONEHOP_NAME` that tells what the server did, without naming it. Its `reason` is `timeout`,
- * `unreachable` (the network or the server's host refused) or `truncated` (the answer does not fit into a datagram)
+ * `unreachable` (the network or the server's host refused, or the port is none) or `truncated` (the answer does not fit into a datagram)
  */
 export function queryDns(question: DnsQuestion, server: NameServer, options: DnsQueryOptions): Promise<DecodedPacket> {
   const { clock, timeoutMs, signal, isBackground = false } = options;
@@ -70,9 +70,14 @@ export function queryDns(question: DnsQuestion, server: NameServer, options: Dns
       }
     });
     signal?.addEventListener("abort", onAbort, { once: true });
-    socket.connect(nameServerPort(server), server.address, () => {
-      if (!isSettled) socket.send(query, (error) => error && onError(error));
-    });
+    try {
+      socket.connect(nameServerPort(server), server.address, () => {
+        if (!isSettled) socket.send(query, (error) => error && onError(error));
+      });
+    } catch (error) {
+      // A port out of range is refused at once.
+      onError(error instanceof Error ? error : new Error(String(error)));
+    }
   });
 }
 

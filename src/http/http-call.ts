@@ -35,6 +35,8 @@ export interface HttpCallOverrides {
   readonly idempotent: boolean | undefined;
   /** The body for a second and later attempt, or a function that makes it, where the dispatched one is a stream. */
   readonly bodyAgain: unknown;
+  /** When the caller made the call: its deadline counts from then. Monotonic milliseconds. */
+  readonly startedAt: number;
 }
 
 /** One HTTP call: joins a caller, the engine of `src/call` and the attempts on private clients. */
@@ -75,7 +77,7 @@ export class HttpCall implements CallDriver, AttemptSink {
     // An upgraded connection has a life of its own: it is begun once.
     const isTunnel = options.method === "CONNECT" || Boolean(options.upgrade);
     this.isIdempotent = !isTunnel && (overrides.idempotent ?? isIdempotentMethod(options.method));
-    this.#call = new Call(service.runtime, overrides.policy, this);
+    this.#call = new Call(service.runtime, overrides.policy, this, overrides.startedAt);
   }
 
   /** Starts the call; the caller gets its means to abort first. */
@@ -100,6 +102,10 @@ export class HttpCall implements CallDriver, AttemptSink {
     return this.#body.canReplay();
   }
 
+  rewind(): void {
+    this.#body.rewind();
+  }
+
   send(attempt: Attempt): void {
     const { runtime, pools } = this.#service;
     const { endpoint } = attempt.load;
@@ -117,7 +123,7 @@ export class HttpCall implements CallDriver, AttemptSink {
     try {
       options = this.#attemptOptions(attempt);
     } catch (error) {
-      // The caller's function that makes the body threw.
+      // The body cannot be had: the caller's function that makes it threw, or the caller's stream failed meanwhile.
       this.refused(attempt, error);
       return;
     }

@@ -1,4 +1,5 @@
 import { Dispatcher, errors, getGlobalDispatcher } from "undici";
+import { deadlinePassed } from "../call/call-errors.js";
 import type { CallPolicy } from "../call/call-service.js";
 import type { Clock } from "../clock.js";
 import type { HostDecision } from "../discovery/host-rule.js";
@@ -6,12 +7,15 @@ import { closedError } from "../errors.js";
 import type { ServiceRef } from "../model/service-ref.js";
 import { asCaller, type Caller } from "./caller.js";
 import { HttpCall, type HttpService } from "./http-call.js";
+import { UndecidedCaller } from "./undecided-caller.js";
 
 /** What may accompany one dispatch, in its options under `onehop`. */
 export interface DispatchExtras {
   /** Settled rules of this call; undefined: the service's. */
   readonly policyFor?: (service: HttpService) => CallPolicy;
   readonly idempotent?: boolean | undefined;
+  /** The deadline the caller set for this call, in milliseconds. */
+  readonly timeoutMs?: number | undefined;
   /** The body for a second and later attempt, or a function that makes it, where the dispatched one is a stream. */
   readonly bodyAgain?: unknown;
   /** Where hosts that are no mesh services go. */
@@ -23,6 +27,8 @@ export interface DispatcherHost {
   decide(host: string, port: number): HostDecision | Promise<HostDecision>;
   service(ref: ServiceRef, port: number): HttpService;
   readonly clock: Clock;
+  /** The deadline of calls whose host is not known as a service yet, in milliseconds. */
+  readonly timeoutMs: number;
   /** Reads the options a caller gave for one call; throws on wrong ones. */
   extras(options: unknown): DispatchExtras;
 }
@@ -42,7 +48,7 @@ const MAX_ORIGINS = 10_000;
 export class MeshDispatcher extends Dispatcher {
   readonly #host: DispatcherHost;
   readonly #origins = new Map<string, Origin>();
-  readonly #calls = new Set<HttpCall>();
+  readonly #calls = new Set<Abortable>();
   readonly #whenIdle: (() => void)[] = [];
   #isClosed = false;
 
@@ -51,7 +57,7 @@ export class MeshDispatcher extends Dispatcher {
     this.#host = host;
   }
 
-  /** Calls under way. */
+  /** Calls under way, those whose host is being looked up included. */
   get active(): number {
     return this.#calls.size;
   }
@@ -70,11 +76,15 @@ export class MeshDispatcher extends Dispatcher {
     if (typeof handler !== "object" || handler === null) {
       throw new errors.InvalidArgumentError("handler must be an object");
     }
+    if (this.#isClosed) {
+      asCaller(handler).onError(closedError());
+      return true;
+    }
     const origin = this.#originOf(options.origin);
     const decision = origin === undefined ? "foreign" : this.#host.decide(origin.host, origin.port);
     if (decision === "foreign" || origin === undefined) return passThrough(options, extras, handler);
     if (decision instanceof Promise) this.#dispatchLater(decision, origin, options, extras, handler);
-    else this.#call(decision, origin, options, extras, asCaller(handler));
+    else this.#call(decision, origin, options, extras, asCaller(handler), this.#host.clock.now());
     return true;
   }
 
@@ -112,27 +122,26 @@ export class MeshDispatcher extends Dispatcher {
     options: Dispatcher.DispatchOptions,
     extras: DispatchExtras,
     caller: Caller,
-  ): HttpCall | undefined {
-    if (this.#isClosed) {
-      caller.onError(closedError());
-      return undefined;
-    }
+    startedAt: number,
+  ): void {
     const service = this.#host.service(ref, origin.port);
     const policy = extras.policyFor?.(service) ?? service.runtime.policy;
-    const overrides = { policy, idempotent: extras.idempotent, bodyAgain: extras.bodyAgain };
+    const overrides = { policy, idempotent: extras.idempotent, bodyAgain: extras.bodyAgain, startedAt };
     const call = new HttpCall(service, origin.origin, options, overrides, caller, this.#ended);
     this.#calls.add(call);
     call.begin();
-    return call;
   }
 
-  readonly #ended = (call: HttpCall): void => {
+  readonly #ended = (call: Abortable): void => {
     this.#calls.delete(call);
     if (this.#calls.size > 0) return;
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   };
 
-  /** The host is being looked up: the caller can abort meanwhile, and is then handed on as it came. */
+  /**
+   * The host is being looked up, within the call's deadline. The caller can abort meanwhile, and keeps the means to do
+   * so when the request is handed on.
+   */
   #dispatchLater(
     decision: Promise<HostDecision>,
     origin: Origin,
@@ -140,26 +149,26 @@ export class MeshDispatcher extends Dispatcher {
     extras: DispatchExtras,
     handler: Dispatcher.DispatchHandler,
   ): void {
-    const caller = asCaller(handler);
-    let isSettled = false;
-    // The look-up runs in the background; the caller who awaits it keeps the process alive.
-    const keepAlive = this.#host.clock.setTimer(Number.POSITIVE_INFINITY, () => undefined);
-    caller.onConnect((reason) => {
-      // Later the one who was handed the request is asked to abort it.
-      if (isSettled) return;
-      isSettled = true;
-      keepAlive.cancel();
-      caller.onError(reason ?? new errors.RequestAbortedError());
+    const startedAt = this.#host.clock.now();
+    const caller = new UndecidedCaller(asCaller(handler));
+    this.#calls.add(caller);
+    const timeoutMs = extras.timeoutMs ?? this.#host.timeoutMs;
+    // The look-up runs in the background: this timer is what keeps the process of a caller who awaits it alive.
+    const timer = this.#host.clock.setTimer(timeoutMs, () =>
+      caller.abort(deadlinePassed(timeoutMs, `looking ${origin.host} up`, [], undefined)),
+    );
+    caller.connect(() => {
+      timer.cancel();
+      this.#ended(caller);
     });
     decision
       .then((settled) => {
-        keepAlive.cancel();
-        if (isSettled) return;
-        isSettled = true;
-        if (settled === "foreign") passThrough(options, extras, handler);
-        else this.#call(settled, origin, options, extras, caller);
+        if (caller.isOver) return;
+        if (settled === "foreign") passThrough(options, extras, extras.passThrough === undefined ? caller : handler);
+        else this.#call(settled, origin, options, extras, caller, startedAt);
+        caller.decided();
       })
-      .catch((error: unknown) => caller.onError(error));
+      .catch((error: unknown) => caller.abort(error));
   }
 
   #originOf(given: string | URL | undefined): Origin | undefined {
@@ -176,6 +185,11 @@ export class MeshDispatcher extends Dispatcher {
     this.#origins.set(text, origin);
     return origin;
   }
+}
+
+/** What is under way: a call, or the look-up before it. */
+interface Abortable {
+  abort(reason: unknown): void;
 }
 
 const NO_EXTRAS: DispatchExtras = Object.freeze({});

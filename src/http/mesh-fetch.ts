@@ -1,5 +1,6 @@
 import type { Dispatcher } from "undici";
 import type { DispatchExtras, MeshDispatcher } from "./mesh-dispatcher.js";
+import { makeBody } from "./request-body.js";
 
 /** A request body that a function makes, anew for each attempt. */
 export type BodyFactory = () => NonNullable<RequestInit["body"]>;
@@ -38,13 +39,14 @@ export async function meshFetch(
     ...rest,
     ...(body === undefined ? {} : { body: encoded.first ?? null }),
     ...(encoded.isStream === true ? { duplex: "half" } : {}),
-    dispatcher: Object.keys(settled).length === 0 ? dispatcher : callDispatcher(dispatcher, settled),
+    dispatcher: callDispatcher(dispatcher, settled),
   };
   return fetch(input, request as unknown as RequestInit);
 }
 
-/** The dispatcher with the extras of one call, as far as `fetch` uses one. */
-function callDispatcher(dispatcher: MeshDispatcher, extras: DispatchExtras): Pick<Dispatcher, "dispatch"> {
+/** The dispatcher with the extras of one call, as far as `fetch` and undici's `request` use one. */
+export function callDispatcher(dispatcher: MeshDispatcher, extras: DispatchExtras): Pick<Dispatcher, "dispatch"> {
+  if (Object.keys(extras).length === 0) return dispatcher;
   return { dispatch: (options, handler) => dispatcher.dispatchWith(options, extras, handler) };
 }
 
@@ -58,7 +60,7 @@ interface EncodedBody {
 
 function encodeBody(body: MeshRequestInit<unknown>["body"]): EncodedBody {
   if (typeof body === "function") {
-    const first = body();
+    const first = makeBody(body);
     return { first, again: body, isStream: first instanceof ReadableStream || Symbol.asyncIterator in Object(first) };
   }
   // `fetch` reads these when it is called: what the caller does to them later changes no attempt.

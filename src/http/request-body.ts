@@ -1,4 +1,5 @@
 import { type Dispatcher, FormData as UndiciFormData } from "undici";
+import { OnehopError } from "../errors.js";
 
 type UndiciBody = NonNullable<Dispatcher.DispatchOptions["body"]>;
 
@@ -12,9 +13,16 @@ export interface RequestBody {
   /**
    * The body for the next attempt.
    *
-   * @throws what the caller's function throws that makes the body
+   * @throws what the caller's function throws that makes the body; what the caller's own stream failed with;
+   * OnehopError `ERR_ONEHOP_BODY_NOT_REPLAYABLE` when a part of the body is no longer there, `ERR_ONEHOP_CONFIG` when
+   * the caller's function returns a promise
    */
   open(): AttemptBody;
+  /**
+   * Another attempt is to follow: what {@link canReplay} said stays true, since the attempt before gets nothing of a
+   * one-shot body any more. Its reading ends with an error.
+   */
+  rewind(): void;
   /** What the caller's own stream or iterable failed with, where it did: no endpoint is to blame for it. */
   readonly sourceError: unknown;
   /** The call is over: a source that was not read to its end is let go. */
@@ -34,6 +42,24 @@ export function requestBody(body: unknown, again: unknown, limitBytes: number): 
   if (again !== undefined) return new ReplayableBody(body, again);
   if (isOneShot(body)) return new OneShotBody(body, limitBytes);
   return new ReplayableBody(body, body);
+}
+
+/**
+ * Has the caller's function make a body.
+ *
+ * @throws what the function throws; OnehopError `ERR_ONEHOP_CONFIG` when it returns a promise, whose text
+ * `[object Promise]` would else be the body
+ */
+export function makeBody<T>(make: () => T): T {
+  const body = make();
+  if (typeof body !== "object" || body === null || !("then" in body) || typeof body.then !== "function") return body;
+  // Nobody else awaits it: a rejection would end the process.
+  Promise.resolve(body).catch(() => undefined);
+  throw new OnehopError(
+    "ERR_ONEHOP_CONFIG",
+    "the function that makes the request body returned a promise: await what it needs before the call, or return an " +
+      "async iterable, which may await",
+  );
 }
 
 /** Whether the body brings a `content-type` of its own, with the boundary it was encoded with. */
@@ -59,12 +85,14 @@ class ReplayableBody implements RequestBody {
   open(): AttemptBody {
     const given = this.#next;
     this.#next = this.#again;
-    const body: unknown = typeof given === "function" ? given() : given;
+    const body: unknown = typeof given === "function" ? makeBody(given as () => unknown) : given;
     if (body === undefined) return null;
     if (isOneShot(body)) return this.#watched(body);
     if (body instanceof URLSearchParams) return body.toString();
     return isFormData(body) ? undiciForm(body) : (body as UndiciBody);
   }
+
+  rewind(): void {}
 
   close(): void {
     this.#next = null;
@@ -75,10 +103,15 @@ class ReplayableBody implements RequestBody {
     try {
       for await (const chunk of source) yield bytesOf(chunk);
     } catch (error) {
-      this.sourceError = error;
-      throw error;
+      this.sourceError = failureOf(error);
+      throw this.sourceError;
     }
   }
+}
+
+/** Streams may fail without a reason, which undici would take for no failure. */
+function failureOf(error: unknown): unknown {
+  return error || new Error("the source of the request body failed without a reason");
 }
 
 type Chunk = Uint8Array | string;
@@ -117,18 +150,22 @@ interface StreamLike {
   destroy(): unknown;
 }
 
-/** A stream or iterable, kept up to a limit while the first attempt reads it. */
+/**
+ * A stream or iterable, kept up to a limit while it is read. Only the reader of the attempt under way may pass the
+ * limit and drop what it has taken; between two attempts there is no reader, so that nothing is dropped.
+ */
 class OneShotBody implements RequestBody {
   /** Set when the source failed: what was kept is not the whole body. */
   sourceError: unknown = undefined;
   readonly #source: Partial<StreamLike>;
   readonly #iterator: AsyncIterator<Chunk> | Iterator<Chunk>;
   readonly #limitBytes: number;
-  /** What was read and may be needed again; beyond the limit only what the present reader has not taken yet. */
+  /** What was read: from the start while the body is whole, then only what the present reader has not taken yet. */
   readonly #chunks: Uint8Array[] = [];
-  #keptBytes = 0;
-  #isOverLimit = false;
+  #readBytes = 0;
+  #isWhole = true;
   #isDone = false;
+  /** Ordinal of the present reader, or of none. */
   #reader = 0;
   #pulling: Promise<void> | undefined;
 
@@ -144,12 +181,20 @@ class OneShotBody implements RequestBody {
   }
 
   canReplay(): boolean {
-    return !this.#isOverLimit && this.sourceError === undefined;
+    return this.#isWhole && this.sourceError === undefined;
   }
 
   open(): AsyncIterable<Uint8Array> {
+    if (this.sourceError !== undefined) throw this.sourceError;
+    if (!this.#isWhole) {
+      throw new OnehopError("ERR_ONEHOP_BODY_NOT_REPLAYABLE", "the start of the request body is no longer there");
+    }
     this.#reader += 1;
     return this.#read(this.#reader);
+  }
+
+  rewind(): void {
+    this.#reader += 1;
   }
 
   close(): void {
@@ -171,7 +216,8 @@ class OneShotBody implements RequestBody {
   async *#read(reader: number): AsyncGenerator<Uint8Array> {
     let position = 0;
     while (reader === this.#reader) {
-      if (this.#isOverLimit && position > 0) {
+      if (this.#readBytes > this.#limitBytes) {
+        this.#isWhole = false;
         this.#chunks.splice(0, position);
         position = 0;
       }
@@ -187,7 +233,7 @@ class OneShotBody implements RequestBody {
       }
     }
     // To return here would end the old attempt's request as if its body were complete.
-    throw new Error("the body is read by a later attempt, or the call is over");
+    throw new Error("the body is for a later attempt now, or the call is over");
   }
 
   async #pull(): Promise<void> {
@@ -199,11 +245,10 @@ class OneShotBody implements RequestBody {
       }
       const chunk = bytesOf(next.value);
       this.#chunks.push(chunk);
-      this.#keptBytes += chunk.byteLength;
-      if (this.#keptBytes > this.#limitBytes) this.#isOverLimit = true;
+      this.#readBytes += chunk.byteLength;
     } catch (error) {
-      this.sourceError = error;
-      throw error;
+      this.sourceError ??= failureOf(error);
+      throw this.sourceError;
     } finally {
       this.#pulling = undefined;
     }

@@ -84,6 +84,21 @@ export type MeshEvent =
 
 export type MeshEventType = MeshEvent["type"];
 
+/** Keyed by the union's types, so that the compiler refuses one too few or too many. */
+const TYPES: Readonly<Record<MeshEventType, true>> = {
+  discovery: true,
+  endpoints: true,
+  doubt: true,
+  reopen: true,
+  "identity-mismatch": true,
+  retry: true,
+  "retry-suppressed": true,
+  warning: true,
+};
+
+/** Every type of event there is. */
+export const MESH_EVENT_TYPES: readonly MeshEventType[] = Object.keys(TYPES) as MeshEventType[];
+
 export type MeshEventOf<T extends MeshEventType> = Extract<MeshEvent, { readonly type: T }>;
 
 /** How lower layers tell events upward. Never throws. */

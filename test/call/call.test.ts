@@ -12,7 +12,7 @@ const remote = (id: number) => makeEndpoint(id, { clusterNumber: 2 });
 
 /** A call in each of its states. */
 const inState: Record<CallState, () => ReturnType<ServiceRig["call"]> & { rig: ServiceRig }> = {
-  waiting: () => started({ isReady: false }),
+  waiting: () => started({ isSettled: false }),
   attempting: () => started(),
   "backing-off": () => {
     const it = started({ random: longest });
@@ -60,7 +60,7 @@ describe("a call that succeeds", () => {
   });
 
   it("waits for the first view, and sends as soon as it is there", () => {
-    const { call, driver, rig } = started({ isReady: false });
+    const { call, driver, rig } = started({ isSettled: false });
     expect([call.state, driver.sent.length]).toEqual(["waiting", 0]);
     rig.clock.advance(400);
     rig.becomeReady();
@@ -157,6 +157,20 @@ describe("what may be sent again", () => {
     expect(driver.sent).toHaveLength(1);
     expect(driver.error).toMatchObject({ code: "ERR_ONEHOP_BODY_NOT_REPLAYABLE", cause: RESET.error });
     expect(rig.eventsOf("retry-suppressed").map(({ reason }) => reason)).toEqual(["body-not-replayable"]);
+    expect(driver.rewinds).toBe(0);
+  });
+
+  it("T-01: has the request made repeatable at the instant a retry is decided, not after the pause", () => {
+    const { driver, rig } = started();
+    driver.fails(RESET);
+    expect([driver.rewinds, driver.sent.length]).toEqual([1, 1]);
+    rig.clock.advance(50);
+    expect([driver.rewinds, driver.sent.length]).toEqual([1, 2]);
+    expect(driver.answers(answer(503))).toBe("discard");
+    expect([driver.rewinds, driver.sent.length]).toEqual([2, 2]);
+    rig.clock.advance(100);
+    driver.answers(answer(200));
+    expect([driver.rewinds, driver.sent.length]).toEqual([2, 3]);
   });
 
   it("T-01: hands a 503 to the caller when the body cannot be read again", () => {
@@ -343,7 +357,7 @@ describe("where attempts go", () => {
 
 describe("the deadline", () => {
   it("ends a call that waits for endpoints", () => {
-    const { driver, rig } = started({ isReady: false });
+    const { driver, rig } = started({ isSettled: false });
     rig.clock.advance(999);
     expect(driver.errors).toEqual([]);
     rig.clock.advance(1);
@@ -505,11 +519,19 @@ describe("the pause before a retry", () => {
     const policy = { timeoutMs: 60_000, perTryTimeoutMs: 1_000 };
     rig.call({}, policy).driver.answers(answer(429));
     rig.call({}, policy).driver.answers(answer(429, { retryAfterMs: 3_000 }));
-    rig.call({}, policy).driver.answers(answer(503, { retryAfterMs: 60_000, isThrottled: true }));
+    rig.call({}, policy).driver.answers(answer(503, { retryAfterMs: 50_000, isThrottled: true }));
     const [plain, hinted, clamped] = rig.eventsOf("retry").map(({ delayMs }) => delayMs);
     expect(plain).toBeCloseTo(1_000, 0);
     expect(hinted).toBeCloseTo(4_500, 0);
     expect(clamped, "at most 5 s more than computed, and half as much again").toBeCloseTo(9_000, 0);
+  });
+
+  it("T-10: hands the answer on at once when the server asks for longer than the call lasts", () => {
+    const rig = new ServiceRig({ random: longest });
+    const { driver } = rig.call({}, { timeoutMs: 15_000 });
+    driver.answers(answer(503, { retryAfterMs: 120_000, isThrottled: true }));
+    expect(rig.eventsOf("retry")).toEqual([]);
+    expect(rig.eventsOf("retry-suppressed").map(({ reason }) => reason)).toEqual(["deadline"]);
   });
 });
 
@@ -562,7 +584,7 @@ describe("the budget", () => {
   });
 
   it("T-13: is fed when the first attempt starts, not by calls that wait for a view", () => {
-    const rig = new ServiceRig({ isReady: false, budget: { ratio: 1, minPerSecond: 0 } });
+    const rig = new ServiceRig({ isSettled: false, budget: { ratio: 1, minPerSecond: 0 } });
     rig.call();
     rig.call();
     expect(rig.budget.balance(rig.clock.now())).toBe(0);

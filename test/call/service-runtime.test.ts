@@ -60,10 +60,10 @@ describe("ServiceRuntime", () => {
     runtime.waitForView({ viewReady: () => log.push(`ready ${runtime.balancer.picker.isEmpty}`) });
     runtime.waitForView(gone);
     runtime.stopWaiting(gone);
-    expect(runtime.isReady).toBe(false);
+    expect(runtime.isSettled).toBe(false);
     tell(makeEndpoint(1));
     tell(makeEndpoint(1), makeEndpoint(2));
-    expect([runtime.isReady, log]).toEqual([true, ["ready false"]]);
+    expect([runtime.isSettled, log]).toEqual([true, ["ready false"]]);
   });
 
   it("tells its view at most once a second that it is called", () => {

@@ -207,7 +207,10 @@ describe("a frontend that Cilium hands to its L7 proxy", () => {
     rig.agent.setService(proxied, pods(1, 2));
     const view = rig.view();
     await rig.pass(POLL_MS);
-    expect([view.state, view.reason]).toEqual(["service-address", "Cilium hands this frontend to its L7 proxy"]);
+    expect([view.state, view.reason]).toEqual([
+      "service-address",
+      `Cilium hands ${VIP.address}:${VIP.port} to its L7 proxy`,
+    ]);
     const undo = rig.lie(PINS.backends, encodeBackendKey(2), () => "absent");
     await rig.pass(2 * POLL_MS);
     undo();
@@ -648,8 +651,36 @@ describe("closing", () => {
     expect([rig.openReaders, rig.clock.timerCount]).toEqual([0, 0]);
     const late = rig.watch();
     late.watch.refresh();
+    const gone = rig.watch();
+    gone.watch.close();
+    expect(late.updates).toEqual([]);
     await rig.pass(5_000);
-    expect([late.updates, rig.openReaders]).toEqual([[], 0]);
+    expect(late.updates).toEqual([{ kind: "unavailable", reason: "the discovery was closed; make another" }]);
+    expect([gone.updates, rig.openReaders, rig.clock.timerCount]).toEqual([[], 0, 0]);
+  });
+
+  it("before anything happened leaves nothing to open", async () => {
+    const rig = new BpfRig();
+    rig.agent.setService(VIP, pods(1));
+    await rig.discovery.close();
+    const late = rig.watch();
+    await expect(rig.discovery.knows(rig.target())).rejects.toMatchObject({
+      code: "ERR_ONEHOP_DISCOVERY_UNAVAILABLE",
+      message: "the discovery was closed; make another",
+    });
+    await rig.pass(5_000);
+    expect([late.kinds, rig.openReaders, rig.clock.timerCount]).toEqual([["unavailable"], 0, 0]);
+  });
+
+  it("belongs to one mesh", () => {
+    const discovery = bpfDiscovery({ kernel: createFakeKernel() });
+    discovery.attach({ notify: () => undefined });
+    expect(() => discovery.attach({ notify: () => undefined })).toThrow(
+      expect.objectContaining({
+        code: "ERR_ONEHOP_CONFIG",
+        message: "a discovery belongs to one mesh; make another with bpfDiscovery()",
+      }),
+    );
   });
 
   it("before anything happened opens nothing", async () => {

@@ -31,7 +31,7 @@ const NO_POLL_MS = 600_000;
 const SETTLE_MS = 25;
 
 function start(options: Partial<FileDiscoveryOptions> = {}): Discovery {
-  const discovery = fileDiscovery({ path, pollIntervalMs: NO_POLL_MS, ...options });
+  const discovery = fileDiscovery({ path, pollMs: NO_POLL_MS, ...options });
   open.push(discovery);
   return discovery;
 }
@@ -169,7 +169,7 @@ describe("fileDiscovery", () => {
 
   it("finds a folder that appears later, and one that is replaced, by looking now and then", async () => {
     const inner = join(folder, "mount");
-    const { until } = listen(start({ path: join(inner, "services.json"), pollIntervalMs: 20 }));
+    const { until } = listen(start({ path: join(inner, "services.json"), pollMs: 20 }));
     await until("unavailable");
     mkdirSync(inner);
     writeFileSync(join(inner, "services.json"), content("10.0.0.1"));
@@ -185,7 +185,7 @@ describe("fileDiscovery", () => {
     const inner = join(folder, "mount");
     mkdirSync(inner);
     writeFileSync(join(inner, "services.json"), content("10.0.0.1"));
-    const { told, until } = listen(start({ path: join(inner, "services.json"), pollIntervalMs: NO_POLL_MS, clock }));
+    const { told, until } = listen(start({ path: join(inner, "services.json"), pollMs: NO_POLL_MS, clock }));
     await until("view", "10.0.0.1");
     renameSync(inner, `${inner}.old`);
     mkdirSync(inner);
@@ -241,7 +241,7 @@ describe("fileDiscovery", () => {
     expect(unknown.told).toHaveLength(1);
   });
 
-  it("is silent after close", async () => {
+  it("tells nothing of the file after close", async () => {
     writeFileSync(path, content("10.0.0.1"));
     const discovery = start();
     const { told } = listen(discovery);
@@ -250,20 +250,32 @@ describe("fileDiscovery", () => {
     const late = listen(discovery);
     writeFileSync(path, content("10.0.0.2"));
     await new Promise((resolve) => setTimeout(resolve, 150));
-    expect([told.length, late.told.length]).toEqual([0, 0]);
+    expect(told).toEqual([]);
+    expect(late.told).toEqual([{ kind: "unavailable", reason: "the discovery was closed; make another" }]);
     expect(await discovery.knows(target("quotes.energy"))).toBe(false);
   });
 
   it("refuses wrong options", () => {
-    expect(() => fileDiscovery({ path: "" })).toThrow(/path must be/);
-    expect(() => fileDiscovery({ path, pollIntervalMs: Number.NaN })).toThrow(/pollIntervalMs must be/);
+    expect(() => fileDiscovery({ path: "" })).toThrow(/options\.path: expected the path of a JSON file/);
+    expect(() => fileDiscovery({ path, pollMs: Number.NaN })).toThrow(/options\.pollMs: expected milliseconds/);
+  });
+
+  it("belongs to one mesh", () => {
+    const discovery = start();
+    discovery.attach({ notify: () => undefined });
+    expect(() => discovery.attach({ notify: () => undefined })).toThrow(
+      expect.objectContaining({
+        code: "ERR_ONEHOP_CONFIG",
+        message: "a discovery belongs to one mesh; make another with fileDiscovery()",
+      }),
+    );
   });
 
   it("T-23: a process that watches a file ends by itself", async () => {
     writeFileSync(path, content("10.0.0.1"));
     const script = `
       const { fileDiscovery } = await import(src + "/discovery/file-discovery.js");
-      const discovery = fileDiscovery({ path: input.path, pollIntervalMs: 50 });
+      const discovery = fileDiscovery({ path: input.path, pollMs: 50 });
       const service = { id: "quotes.energy", name: "quotes", namespace: "energy", domain: "cluster", host: "quotes.energy" };
       const update = await new Promise((resolve) => {
         discovery.watch({ service, port: 80, addresses: async () => ({ addresses: [], ttlMs: 0 }) }, resolve);

@@ -12,6 +12,10 @@ class RuleRig {
   readonly known = new Set<string>();
   ttlMs = TTL_MS;
   failure: unknown;
+  /** The discovery cannot tell. */
+  blindness: unknown;
+  /** What the search list makes of a host. */
+  found: string | undefined;
   readonly rule: HostRule;
 
   constructor(configured: readonly string[] = ["quotes.energy", "api.example.com"], clusterDomain = "cluster.local") {
@@ -19,6 +23,7 @@ class RuleRig {
       name: "test",
       knows: async ({ service, port, addresses }: WatchTarget): Promise<boolean> => {
         await addresses();
+        if (this.blindness !== undefined) throw this.blindness;
         return this.known.has(`${service.id}:${port}`);
       },
     } as Partial<Discovery> as Discovery;
@@ -30,7 +35,7 @@ class RuleRig {
       addresses: async (host) => {
         this.asked.push(host);
         if (this.failure !== undefined) throw this.failure;
-        return { addresses: ["10.96.0.1"], ttlMs: this.ttlMs };
+        return { addresses: ["10.96.0.1"], ttlMs: this.ttlMs, name: this.found ?? host };
       },
     });
   }
@@ -129,6 +134,36 @@ describe("hosts that are decided by their answer", () => {
     expect(await rig.decide("other.shop")).toBe("foreign");
     rig.clock.advance(5_000);
     expect(await rig.decide("other.shop")).toBe("?other.shop");
+  });
+
+  it("stays a service while the discovery cannot tell", async () => {
+    const rig = new RuleRig();
+    rig.known.add("other.shop:80");
+    expect(await rig.decide("other.shop")).toBe("?other.shop");
+    rig.blindness = new OnehopError("ERR_ONEHOP_DISCOVERY_UNAVAILABLE", "the maps are being filled");
+    rig.clock.advance(TTL_MS);
+    expect(await rig.decide("other.shop")).toBe("?other.shop");
+    rig.clock.advance(5_000);
+    rig.failure = new OnehopError("ERR_ONEHOP_NAME", "no answer", { reason: "no-answer" });
+    expect(await rig.decide("other.shop")).toBe("?other.shop");
+    rig.clock.advance(5_000);
+    rig.failure = new OnehopError("ERR_ONEHOP_NAME", "no such name", { reason: "not-found" });
+    expect(await rig.decide("other.shop"), "gone for good").toBe("?foreign");
+  });
+
+  it("is a service where the discovery cannot tell and the search list found one of the cluster", async () => {
+    const rig = new RuleRig();
+    rig.blindness = new OnehopError("ERR_ONEHOP_KERNEL", "seccomp", { reason: "seccomp" });
+    rig.found = "other.shop.svc.cluster.local";
+    expect(await rig.decide("other.shop")).toBe("?other.shop");
+    rig.found = "example.com";
+    expect(await rig.decide("example.com")).toBe("?foreign");
+  });
+
+  it("localhost is never asked for", async () => {
+    const rig = new RuleRig();
+    expect(await rig.decide("localhost")).toBe("foreign");
+    expect(rig.asked).toEqual([]);
   });
 
   it("is asked each time for an answer that may not be kept", async () => {

@@ -26,7 +26,7 @@ const UNREADABLE: DiscoveryUpdate = {
   reason: "seccomp",
   error: new OnehopError("ERR_ONEHOP_KERNEL", "seccomp"),
 };
-const PROXIED: DiscoveryUpdate = { kind: "service-address", reason: "L7 proxy" };
+const PROXIED: DiscoveryUpdate = { kind: "service-address", reason: "L7 proxy", address: "10.96.7.7" };
 const NOT_FOUND = new OnehopError("ERR_ONEHOP_NAME", "no such name", { reason: "not-found" });
 const NO_ANSWER = new OnehopError("ERR_ONEHOP_NAME", "no answer", { reason: "no-answer" });
 
@@ -336,6 +336,15 @@ describe("a service that is to be dialled by its own address", () => {
     await rig.pass(60_000);
     await rig.tell(viewOf(1));
     expect(rig.now).toEqual(["endpoints", "1"]);
+  });
+
+  it("leaves the pods at once, also while its name cannot be resolved", async () => {
+    const rig = new ViewRig();
+    rig.addresses = new Error("DNS is away");
+    await rig.tell(viewOf(1), PROXIED);
+    expect(rig.now).toEqual(["service-address", "10.96.7.7"]);
+    await rig.pass(60_000);
+    expect(rig.now).toEqual(["service-address", "10.96.7.7"]);
   });
 
   it("ends a grace that runs", async () => {

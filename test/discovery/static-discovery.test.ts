@@ -19,6 +19,9 @@ function listen(discovery: ReturnType<typeof staticDiscovery>, watched: WatchTar
   return { told, watch };
 }
 
+/** What a watch is told that comes after the close of its discovery. */
+const CLOSED = "the discovery was closed; make another";
+
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 function keysOf(update: DiscoveryUpdate | undefined): readonly string[] {
@@ -158,7 +161,7 @@ describe("staticDiscovery", () => {
     expect(await discovery.knows(target("a.b"))).toBe(true);
   });
 
-  it("tells nothing after close, of the watch or of the discovery", async () => {
+  it("tells nothing of the endpoints after close, of the watch or of the discovery", async () => {
     const discovery = staticDiscovery({ services: { "a.b": ["10.0.0.1"] } });
     const first = listen(discovery, target("a.b"));
     const second = listen(discovery, target("a.b"));
@@ -170,9 +173,26 @@ describe("staticDiscovery", () => {
     const third = listen(discovery, target("a.b"));
     third.watch.refresh();
     third.watch.touch();
+    const fourth = listen(discovery, target("a.b"));
+    fourth.watch.close();
+    expect(third.told).toEqual([]);
     await settle();
-    expect([first.told.length, second.told.length, third.told.length]).toEqual([0, 1, 0]);
+    discovery.update({ "a.b": ["10.0.0.3"] });
+    await settle();
+    expect([first.told.length, second.told.length, fourth.told.length]).toEqual([0, 1, 0]);
+    expect(third.told).toEqual([{ kind: "unavailable", reason: CLOSED }]);
     expect(await discovery.knows(target("a.b"))).toBe(false);
+  });
+
+  it("belongs to one mesh", () => {
+    const discovery = staticDiscovery({ services: {} });
+    discovery.attach({ notify: () => undefined });
+    expect(() => discovery.attach({ notify: () => undefined })).toThrow(
+      expect.objectContaining({
+        code: "ERR_ONEHOP_CONFIG",
+        message: "a discovery belongs to one mesh; make another with staticDiscovery()",
+      }),
+    );
   });
 
   it("does not tell the rest when a listener closes its watch", async () => {

@@ -1,7 +1,7 @@
-import { createSocket } from "node:dgram";
+import { createSocket, Socket } from "node:dgram";
 import { getEventListeners } from "node:events";
 import { decode, encode } from "dns-packet";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { DnsQuestion } from "../../src/dns/dns-message.js";
 import { queryDns } from "../../src/dns/dns-query.js";
@@ -108,6 +108,28 @@ describe("queryDns", () => {
       message: expect.stringContaining("ECONNREFUSED"),
     });
   });
+
+  it.each([[0], [-1], [99_999], [1.5], [Number.NaN]])(
+    "fails on the port %d and leaves nothing behind",
+    async (port) => {
+      const clock = new ManualClock();
+      const { signal } = new AbortController();
+      const close = vi.spyOn(Socket.prototype, "close");
+      try {
+        await expect(
+          queryDns(QUESTION, { address: "127.0.0.1", port }, { clock, timeoutMs: 5_000, signal }),
+        ).rejects.toMatchObject({
+          code: "ERR_ONEHOP_NAME",
+          reason: "unreachable",
+          message: expect.stringContaining(String(port)),
+        });
+        expect(close).toHaveBeenCalledOnce();
+      } finally {
+        close.mockRestore();
+      }
+      expect([clock.timerCount, getEventListeners(signal, "abort")]).toEqual([0, []]);
+    },
+  );
 
   it("T-25: ends with the signal's reason and leaves no listener on it", async () => {
     const server = await start(() => undefined);

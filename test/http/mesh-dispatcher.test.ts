@@ -84,3 +84,102 @@ describe("closing the dispatcher", () => {
     expect(errors).toEqual([own]);
   });
 });
+
+/** A mesh whose hosts `x.y` are decided when the test says so. */
+function undecided(): {
+  readonly mesh: Mesh;
+  readonly clock: ManualClock;
+  readonly settle: (known: boolean) => Promise<void>;
+  readonly call: (timeoutMs?: number) => { readonly seen: string[]; abort(reason: Error): void };
+} {
+  const clock = new ManualClock();
+  const waiting: ((known: boolean) => void)[] = [];
+  const discovery: Discovery = {
+    ...silent,
+    knows: () =>
+      new Promise((resolve) => {
+        waiting.push(resolve);
+      }),
+  };
+  const mesh = createMesh({ clock, discovery, defaults: { timeoutMs: 5_000 } });
+  const settle = async (known: boolean): Promise<void> => {
+    for (const resolve of waiting.splice(0)) resolve(known);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const call = (timeoutMs?: number): { seen: string[]; abort(reason: Error): void } => {
+    const seen: string[] = [];
+    let abort: (reason: Error) => void = () => undefined;
+    const handler = {
+      onConnect: (given: (reason: Error) => void) => {
+        seen.push("connect");
+        abort = given;
+      },
+      onHeaders: () => true,
+      onData: () => true,
+      onComplete: () => seen.push("complete"),
+      onError: (error: { code?: string; message: string }) => seen.push(`error ${error.code ?? error.message}`),
+    };
+    const options = { origin: "http://x.y", path: "/", method: "GET" } as Dispatcher.DispatchOptions;
+    const extras = timeoutMs === undefined ? {} : { onehop: { timeoutMs } };
+    mesh.dispatcher.dispatch({ ...options, ...extras }, handler as unknown as Dispatcher.DispatchHandler);
+    return { seen, abort: (reason) => abort(reason) };
+  };
+  return { mesh, clock, settle, call };
+}
+
+describe("a host that is being looked up", () => {
+  it("is looked up within the call's deadline", async () => {
+    const { clock, call } = undecided();
+    const own = call(300);
+    const usual = call();
+    await clock.advanceAsync(299);
+    expect(own.seen).toEqual(["connect"]);
+    await clock.advanceAsync(1);
+    expect(own.seen).toEqual(["connect", "error ERR_ONEHOP_DEADLINE"]);
+    await clock.advanceAsync(4_699);
+    expect(usual.seen).toEqual(["connect"]);
+    await clock.advanceAsync(1);
+    expect(usual.seen).toEqual(["connect", "error ERR_ONEHOP_DEADLINE"]);
+    expect(clock.foregroundTimerCount).toBe(0);
+  });
+
+  it("leaves the rest of the deadline to the call", async () => {
+    const { clock, call, settle } = undecided();
+    const { seen } = call(300);
+    await clock.advanceAsync(200);
+    await settle(true);
+    await clock.advanceAsync(99);
+    expect(seen).toEqual(["connect"]);
+    await clock.advanceAsync(1);
+    expect(seen).toEqual(["connect", "error ERR_ONEHOP_DEADLINE"]);
+  });
+
+  it("gives its caller one means to abort, which works before and after the decision", async () => {
+    const { call, settle } = undecided();
+    const early = call();
+    early.abort(new Error("early"));
+    early.abort(new Error("again"));
+    const late = call();
+    await settle(true);
+    late.abort(new Error("late"));
+    expect(early.seen).toEqual(["connect", "error early"]);
+    expect(late.seen).toEqual(["connect", "error late"]);
+  });
+
+  it("T-61: closing waits for it, and destroying ends it", async () => {
+    const { mesh, call, settle } = undecided();
+    const { seen } = call();
+    let isClosed = false;
+    void mesh.dispatcher.close().then(() => {
+      isClosed = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isClosed).toBe(false);
+    await mesh.dispatcher.destroy();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isClosed).toBe(true);
+    expect(seen).toEqual(["connect", "error ERR_ONEHOP_CLOSED"]);
+    await settle(false);
+    expect(call().seen, "nothing is sent any more, to foreign hosts neither").toEqual(["error ERR_ONEHOP_CLOSED"]);
+  });
+});

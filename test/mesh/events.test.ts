@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { staticDiscovery } from "../../src/discovery/static-discovery.js";
 import { createMesh } from "../../src/index.js";
 import { MeshEventEmitter } from "../../src/mesh-event-emitter.js";
-import type { MeshEvent } from "../../src/model/event.js";
+import { MESH_EVENT_TYPES, type MeshEvent } from "../../src/model/event.js";
 
 const retry: MeshEvent = { type: "retry-suppressed", service: "a.b", attempt: 1, reason: "budget" };
 const warning = (message: string): MeshEvent => ({ type: "warning", message });
@@ -124,6 +124,39 @@ describe("a warning", () => {
 });
 
 describe("mesh.on, once and off", () => {
+  const mesh = createMesh({ discovery: staticDiscovery({ services: {} }) });
+  const listener = (): void => undefined;
+
+  it.each(["on", "once", "off"] as const)("%s: takes the events there are and refuses others", (method) => {
+    const call = (type: unknown, given: unknown = listener) => mesh[method](type as never, given as never);
+    for (const type of MESH_EVENT_TYPES) expect(call(type)).toBe(mesh);
+    const unknown: readonly [type: unknown, problem: string][] = [
+      ["retrys", 'unknown event "retrys"; did you mean "retry"?'],
+      ["Endpoints", 'unknown event "Endpoints"; did you mean "endpoints"?'],
+      ["zzzzzzzz", 'unknown event "zzzzzzzz" (known: discovery, endpoints, doubt, '],
+      ["toString", 'unknown event "toString"'],
+      ["newListener", 'unknown event "newListener"'],
+      [undefined, "unknown event undefined"],
+      [Symbol("retry"), "unknown event Symbol(retry)"],
+    ];
+    for (const [type, problem] of unknown) {
+      expect(() => call(type)).toThrow(
+        expect.objectContaining({ code: "ERR_ONEHOP_CONFIG", message: expect.stringContaining(problem) }),
+      );
+    }
+    for (const [given, shown] of [
+      [null, "null"],
+      [{ handleEvent() {} }, "{}"],
+    ]) {
+      expect(() => call("retry", given)).toThrow(
+        expect.objectContaining({
+          code: "ERR_ONEHOP_CONFIG",
+          message: `the listener of the event "retry": expected a function, got ${shown}`,
+        }),
+      );
+    }
+  });
+
   it("give back the mesh, and mesh.explain tells the state the events told", async () => {
     const mesh = createMesh({
       services: { "a.b": {} },

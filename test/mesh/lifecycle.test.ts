@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { bpfDiscovery, fileDiscovery, staticDiscovery } from "../../src/discovery.js";
 import { createMesh, type Discovery, type DiscoveryUpdate } from "../../src/index.js";
 import { ManualClock } from "../support/manual-clock.js";
 
@@ -33,6 +34,25 @@ describe("createMesh", () => {
     expect(clock.timerCount).toBe(0);
   });
 
+  it.each([
+    ["bpfDiscovery", () => bpfDiscovery()],
+    ["fileDiscovery", () => fileDiscovery({ path: "/nowhere/services.json" })],
+    ["staticDiscovery", () => staticDiscovery({ services: {} })],
+  ])("refuses a discovery that another mesh has: %s", async (name, make) => {
+    const discovery = make();
+    const mesh = createMesh({ discovery });
+    const refusal = { code: "ERR_ONEHOP_CONFIG", message: expect.stringContaining(`make another with ${name}()`) };
+    expect(() => createMesh({ discovery })).toThrow(expect.objectContaining(refusal));
+    await mesh.close();
+    expect(() => createMesh({ discovery })).toThrow(expect.objectContaining(refusal));
+  });
+
+  it("leaves a discovery free when it refuses the other options", async () => {
+    const discovery = staticDiscovery({ services: {} });
+    expect(() => createMesh({ discovery, services: { "http://x": {} } })).toThrow(/name\.namespace/);
+    await createMesh({ discovery }).close();
+  });
+
   it("ready waits for the first view of each configured service, on the port its name gives", async () => {
     const discovery = silentDiscovery();
     const mesh = createMesh({ discovery, services: { "quotes.energy": {}, "orders.shop:8080": {} } });
@@ -44,6 +64,27 @@ describe("createMesh", () => {
     expect(discovery.targets).toEqual(["quotes.energy:80", "orders.shop:8080"]);
     expect(isReady).toBe(false);
     discovery.tell({ kind: "view", endpoints: [] });
+    await ready;
+    expect(isReady).toBe(true);
+    await mesh.close();
+  });
+
+  it("ready waits on while neither endpoints nor an address can be had", async () => {
+    const clock = new ManualClock();
+    const discovery = silentDiscovery();
+    const dns = { nameservers: ["127.0.0.1:1"], hostsPath: "/nonexistent", resolvConfPath: "/nonexistent" };
+    const mesh = createMesh({ clock, discovery, dns, services: { "quotes.energy": {} } });
+    const states: string[] = [];
+    mesh.on("discovery", ({ state }) => states.push(state));
+    let isReady = false;
+    const ready = mesh.ready().then(() => {
+      isReady = true;
+    });
+    discovery.tell({ kind: "absent", reason: "not there" });
+    for (let turn = 0; turn < 400 && states.length === 0; turn += 1) await clock.advanceAsync(100);
+    expect(states).toEqual(["unavailable"]);
+    expect(isReady).toBe(false);
+    discovery.tell({ kind: "service-address", reason: "there now", address: "10.96.7.7" });
     await ready;
     expect(isReady).toBe(true);
     await mesh.close();

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bpfDiscovery } from "../../src/discovery/bpf-discovery.js";
+import { fileDiscovery } from "../../src/discovery/file-discovery.js";
 import { staticDiscovery } from "../../src/discovery/static-discovery.js";
 import { isOnehopError } from "../../src/errors.js";
 import { createMesh, type MeshOptions } from "../../src/index.js";
@@ -20,9 +21,39 @@ function problem(action: () => unknown): string {
 }
 const ofMesh = (options: unknown): string => problem(() => createMesh(options as MeshOptions));
 const ofBpf = (options: unknown): string => problem(() => bpfDiscovery(options as object));
+const ofFile = (...options: unknown[]): string => problem(() => fileDiscovery(options[0] as { path: string }));
+const ofStatic = (...options: unknown[]): string =>
+  problem(() => staticDiscovery(options[0] as { services: Record<string, never> }));
 const ofCall = (options: unknown): string => problem(() => checkCallOptions(options));
 
+/** Has all that a discovery has. */
+const DISCOVERY = {
+  name: "own",
+  attach() {},
+  watch: () => ({ touch() {}, refresh() {}, close() {} }),
+  knows: async () => false,
+  localCluster: () => undefined,
+  close: async () => {},
+};
+
 describe("createMesh", () => {
+  it("takes a discovery of the caller's own, and one that inherits its methods", () => {
+    expect(ofMesh({ discovery: DISCOVERY })).toBe("none");
+    expect(ofMesh({ discovery: Object.create(DISCOVERY) })).toBe("none");
+    expect(ofMesh({ discovery: bpfDiscovery() })).toBe("none");
+  });
+
+  it.each([["10.96.0.10"], ["10.96.0.10:65535"], ["fd00::a"], ["[fd00::a]"], ["[fd00::a]:53"], ["fe80::1%eth0"]])(
+    "takes the name server %s",
+    (server) => {
+      expect(ofMesh({ dns: { nameservers: [server] } })).toBe("none");
+    },
+  );
+
+  it.each([["cluster.local"], ["Cluster.Local."], ["k8s"]])("takes the cluster domain %s", (clusterDomain) => {
+    expect(ofMesh({ clusterDomain, dns: { search: [clusterDomain, "."] } })).toBe("none");
+  });
+
   it("takes no options, and all of them", () => {
     expect(ofMesh(undefined)).toBe("none");
     const service = {
@@ -90,11 +121,34 @@ describe("createMesh", () => {
     [{ defaults: { emptyGrace: 1 } }, "options.defaults.emptyGrace", 'did you mean "emptyGraceMs"?'],
     [{ discovery: "bpf" }, 'options.discovery: expected a discovery such as bpfDiscovery() makes, got "bpf"'],
     [{ discovery: bpfDiscovery }, "options.discovery", "got a function"],
+    [
+      { discovery: { watch() {} } },
+      "options.discovery: expected a discovery such as bpfDiscovery() makes, got one without name, attach, knows, " +
+        "localCluster, close",
+    ],
+    [{ discovery: { ...DISCOVERY, name: 5 } }, "options.discovery: expected a discovery", "got one without name"],
+    [{ discovery: { ...DISCOVERY, knows: true } }, "options.discovery: expected a discovery", "got one without knows"],
     [{ cluster: "" }, "options.cluster: expected a string that is not empty"],
     [{ addresses: { "a.b": "10.0.0.1" } }, 'options.addresses["a.b"]: expected a list'],
-    [{ addresses: { "a.b": ["10.0.0.300"] } }, "10.0.0.300"],
+    [
+      { addresses: { "a.b": ["10.0.0.1", "10.0.0.300"] } },
+      'options.addresses["a.b"][1]: expected an IP address such as 10.96.7.7 or fd00::7, got "10.0.0.300"',
+    ],
+    [{ addresses: { "a.b": [5] } }, 'options.addresses["a.b"][0]: expected an IP address', "got 5"],
+    [{ addresses: { "a.b": [] } }, 'options.addresses["a.b"]: expected at least one address, got []'],
+    [{ clusterDomain: "not a domain!!" }, "options.clusterDomain: expected a domain name", 'got "not a domain!!"'],
+    [{ clusterDomain: "." }, "options.clusterDomain: expected a domain name"],
     [{ dns: { nameserver: [] } }, 'did you mean "nameservers"?'],
-    [{ dns: { nameservers: ["not an address"] } }, "not an address"],
+    [
+      { dns: { nameservers: ["10.0.0.1:99999"] } },
+      "options.dns.nameservers[0]: expected an IP address, with a port from 1 to 65535 where it is not 53",
+      'got "10.0.0.1:99999"',
+    ],
+    [{ dns: { nameservers: ["10.0.0.1", "10.0.0.1:0"] } }, "options.dns.nameservers[1]: expected an IP address"],
+    [{ dns: { nameservers: ["[fd00::a]:65536"] } }, "options.dns.nameservers[0]: expected an IP address"],
+    [{ dns: { nameservers: ["not an address"] } }, "options.dns.nameservers[0]: expected", 'got "not an address"'],
+    [{ dns: { nameservers: [53] } }, "options.dns.nameservers[0]: expected", "got 53"],
+    [{ dns: { search: ["svc", "a b"] } }, "options.dns.search[1]: expected a domain name", 'got "a b"'],
     [{ random: 5 }, "options.random: expected a function, got 5"],
     [{ clock: Date }, "options.clock", "got a function"],
     [{ observer: {} }, "options.observer: expected an attempt observer, got {}"],
@@ -161,6 +215,8 @@ describe("createMesh", () => {
         expect(message.length).toBeGreaterThan(0);
         expect(ofCall(options).length).toBeGreaterThan(0);
         expect(ofBpf(options).length).toBeGreaterThan(0);
+        expect(ofFile(options).length).toBeGreaterThan(0);
+        expect(ofStatic(options).length).toBeGreaterThan(0);
       }),
       { numRuns: 2_000 },
     );
@@ -206,6 +262,47 @@ describe("bpfDiscovery", () => {
   it.each(cases)("names what is wrong with %o", (options, ...parts) => {
     const message = ofBpf(options);
     for (const part of parts) expect(message).toContain(part);
+  });
+});
+
+describe("fileDiscovery", () => {
+  it("takes a path, and all options", () => {
+    expect(ofFile({ path: "/x.json" })).toBe("none");
+    const clock = { now: () => 0, setTimer() {}, setBackgroundTimer() {} };
+    expect(ofFile({ path: "x.json", pollMs: 0.5, clock })).toBe("none");
+  });
+
+  const cases: readonly [options: readonly unknown[], ...parts: readonly string[]][] = [
+    [[], "wrong options of fileDiscovery", "options: expected an object, got undefined"],
+    [["/x.json"], 'options: expected an object, got "/x.json"'],
+    [[{}], "options.path: expected the path of a JSON file, got undefined"],
+    [[{ pth: "/x.json" }], 'options.pth: unknown key; did you mean "path"?', "options.path: expected the path"],
+    [[{ path: "" }], 'options.path: expected the path of a JSON file, got ""'],
+    [[{ path: "a\0b" }], "options.path: expected the path of a JSON file"],
+    [[{ path: 5 }], "options.path: expected the path of a JSON file, got 5"],
+    [[{ path: "/x", pollIntervallMs: 5 }], "options.pollIntervallMs: unknown key", "(known: path, pollMs, clock)"],
+    [[{ path: "/x", pollms: 5 }], 'did you mean "pollMs"?'],
+    [[{ path: "/x", pollMs: Number.POSITIVE_INFINITY }], "options.pollMs: expected milliseconds above 0"],
+    [[{ path: "/x", pollMs: Number.NaN }], "options.pollMs: expected milliseconds above 0"],
+    [[{ path: "/x", pollMs: 0 }], "options.pollMs: expected milliseconds above 0, got 0"],
+    [[{ path: "/x", pollMs: undefined }], "options.pollMs: expected milliseconds above 0, got undefined"],
+    [[{ path: "/x", clock: {} }], "options.clock: expected a clock, got {}"],
+  ];
+  it.each(cases)("names what is wrong with %o", (options, ...parts) => {
+    const message = ofFile(...options);
+    for (const part of parts) expect(message).toContain(part);
+  });
+});
+
+describe("staticDiscovery", () => {
+  it.each<[options: readonly unknown[], part: string]>([
+    [[], "staticDiscovery: the whole is undefined, but must be an object with the key services"],
+    [[{}], "services is missing"],
+    [[{ service: {} }], "service is not a known key; did you mean services?"],
+    [[{ services: {}, pollMs: 5 }], "pollMs is not a known key"],
+    [[{ services: {}, localCluster: 5 }], "localCluster is 5, but must be the name of a cluster"],
+  ])("names what is wrong with %o", (options, part) => {
+    expect(ofStatic(...options)).toContain(part);
   });
 });
 

@@ -60,9 +60,9 @@ class World {
   /** Discarded answers whose bodies are still read. */
   readonly discarded: Attempt[] = [];
 
-  constructor(seed: number, isReady: boolean) {
+  constructor(seed: number, isSettled: boolean) {
     this.rig = new ServiceRig({
-      isReady,
+      isSettled,
       random: seededRandom(seed),
       concurrency: CONCURRENCY,
       budget: { minPerSecond: 2 },
@@ -164,8 +164,8 @@ class World {
 describe("calls of one service under any sequence of events", () => {
   it("end once each, hold to the rules of re-sending, and leave nothing in flight, no timer and no place taken", () => {
     fc.assert(
-      fc.property(fc.integer(), fc.boolean(), steps, (seed, isReady, sequence) => {
-        const world = new World(seed, isReady);
+      fc.property(fc.integer(), fc.boolean(), steps, (seed, isSettled, sequence) => {
+        const world = new World(seed, isSettled);
         for (const next of sequence) {
           world.take(next);
           world.check();
@@ -181,8 +181,8 @@ describe("calls of one service under any sequence of events", () => {
 
   it("never have more charged retries in flight than the gate allows when they enter", () => {
     fc.assert(
-      fc.property(fc.integer(), fc.boolean(), steps, (seed, isReady, sequence) => {
-        const world = new World(seed, isReady);
+      fc.property(fc.integer(), fc.boolean(), steps, (seed, isSettled, sequence) => {
+        const world = new World(seed, isSettled);
         let before = 0;
         for (const next of sequence) {
           world.take(next);

@@ -60,7 +60,7 @@ export interface RigOptions {
   readonly concurrency?: Partial<RetryConcurrencyOptions>;
   readonly random?: Random;
   /** Default true. */
-  readonly isReady?: boolean;
+  readonly isSettled?: boolean;
 }
 
 /** A service on virtual time: the real balancer, budget and gate over a fixed view. */
@@ -76,14 +76,14 @@ export class ServiceRig implements CallService {
   readonly random: Random;
   readonly waiters = new Set<ViewWaiter>();
   readonly unavailable = new OnehopError("ERR_ONEHOP_NO_ENDPOINTS", "none");
-  isReady: boolean;
+  isSettled: boolean;
   refreshes = 0;
 
   constructor(options: RigOptions = {}) {
     const { endpoints = [1, 2, 3].map((id) => makeEndpoint(id, { clusterNumber: 1 })), order = ["local", "*"] } =
       options;
     this.random = options.random ?? seededRandom(7);
-    this.isReady = options.isReady ?? true;
+    this.isSettled = options.isSettled ?? true;
     this.budget = new RetryBudget({ ...DEFAULT_RETRY_BUDGET, ...options.budget }, this.clock.now());
     this.gate = new RetryGate({ ...DEFAULT_RETRY_CONCURRENCY, ...options.concurrency });
     this.balancer = new ServiceBalancer({
@@ -123,7 +123,7 @@ export class ServiceRig implements CallService {
 
   /** The first view comes. */
   becomeReady(): void {
-    this.isReady = true;
+    this.isSettled = true;
     for (const waiter of [...this.waiters]) {
       this.waiters.delete(waiter);
       waiter.viewReady();
@@ -178,6 +178,8 @@ export class RecordingDriver implements CallDriver {
   /** What the caller was told; one at most. */
   readonly errors: unknown[] = [];
   replayable: boolean;
+  /** How often a retry was decided. */
+  rewinds = 0;
   call: Call | undefined;
   readonly #options: RequestOptions;
 
@@ -209,6 +211,10 @@ export class RecordingDriver implements CallDriver {
 
   canReplay(): boolean {
     return this.replayable;
+  }
+
+  rewind(): void {
+    this.rewinds += 1;
   }
 
   send(attempt: Attempt): void {

@@ -77,12 +77,14 @@ class Pod {
     });
     const hash = createHash("sha256");
     const chunks = [];
-    const declared = Number(request.headers["content-length"] ?? 0);
+    const declared = request.headers["content-length"];
     request.on("data", (chunk) => {
       seen.bytes += chunk.length;
       hash.update(chunk);
       if (behaviour.echo) chunks.push(chunk);
-      const isHalf = seen.bytes * 2 >= declared || seen.bytes >= (behaviour.halfBytes ?? Number.POSITIVE_INFINITY);
+      const halfBytes = behaviour.halfBytes ?? (declared === undefined ? 0 : Number.POSITIVE_INFINITY);
+      // Without a length, `NaN` is never reached.
+      const isHalf = seen.bytes >= halfBytes || seen.bytes * 2 >= Number(declared);
       if (behaviour.kind === "half" && isHalf) {
         request.pause();
         if (!response.headersSent) this.respond(request, response, behaviour, { pod: this.name });
