@@ -1,8 +1,16 @@
 import { Agent, buildConnector, request as undiciRequest } from "undici";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { staticDiscovery } from "../../src/discovery.js";
 import type { Mesh, MeshOptions } from "../../src/index.js";
 import { type Certificate, makeCertificate } from "../support/certificate.js";
-import { meshOver, onehopErrorOf, rejectionOf, SERVICE, URL_OF_SERVICE } from "../support/mesh-over-pods.js";
+import {
+  meshOver,
+  onehopErrorOf,
+  rejectionOf,
+  SERVICE,
+  servicesOf,
+  URL_OF_SERVICE,
+} from "../support/mesh-over-pods.js";
 import { type Pod, type PodAnswer, type PodHost, podSpecs, startPods } from "../support/pods.js";
 
 let host: PodHost;
@@ -209,7 +217,7 @@ describe("hosts that only a look-up can decide", () => {
 
   it("can be aborted while they are decided, and after they were handed on", async () => {
     const never = new Promise<boolean>(() => undefined);
-    const { discovery } = meshOver({ home: host.pods });
+    const discovery = staticDiscovery({ services: servicesOf({ home: host.pods }) });
     const undecided = meshOf(host.pods, { services: {}, discovery: { ...discovery, knows: () => never } });
     const controller = new AbortController();
     const reason = new Error("enough");

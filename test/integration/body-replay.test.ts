@@ -7,6 +7,7 @@ import {
   AMPLE_BUDGET,
   meshOver,
   onehopErrorOf,
+  pause,
   rejectionOf,
   SERVICE,
   URL_OF_SERVICE,
@@ -225,6 +226,160 @@ describe("T-01: a factory of FormData", () => {
       expect(await host.requests()).toHaveLength(1);
     }
   });
+});
+
+describe("T-01: a function that returns a promise of the body", () => {
+  for (const [name, call] of [
+    ["mesh.fetch", (body: unknown) => mesh.fetch(URL_OF_SERVICE, { method: "PUT", body: body as BodyFactory })],
+    ["mesh.request", (body: unknown) => mesh.request(URL_OF_SERVICE, { method: "PUT", body: body as () => string })],
+  ] as const) {
+    it(`T-01: is refused before any I/O, by ${name}`, async () => {
+      for (const body of [async () => "abc", () => Promise.reject(new Error("disk"))]) {
+        const error = await onehopErrorOf(call(body));
+        expect([error.code, error.message]).toEqual(["ERR_ONEHOP_CONFIG", expect.stringContaining("promise")]);
+      }
+      expect(await host.requests()).toEqual([]);
+    });
+
+    it(`T-01: is refused at a second attempt, by ${name}`, async () => {
+      let made = 0;
+      await host.next({ status: 503 });
+      const error = await onehopErrorOf(
+        call(() => {
+          made += 1;
+          return made === 1 ? "abc" : Promise.resolve("abc");
+        }),
+      );
+      expect(error.code).toBe("ERR_ONEHOP_CONFIG");
+      expect(await host.requests()).toHaveLength(1);
+    });
+  }
+});
+
+describe("T-01: a one-shot stream that is still being sent when a retry is decided", () => {
+  const LIMIT_BYTES = 65_536;
+  const body = BYTES.subarray(0, 240_000);
+  /** 503 headers, of a response that never ends, while the pod goes on reading. */
+  const unfinished503: PodBehaviour = { kind: "half", halfBytes: 20_000, headers: { "content-length": "100000" } };
+  let retries: Promise<void>;
+
+  beforeEach(() => {
+    const retry = { budget: AMPLE_BUDGET, replayLimitBytes: LIMIT_BYTES, backoff: { baseMs: 60, capMs: 60 } };
+    ({ mesh } = meshOver({ home: host.pods }, { services: { [SERVICE]: { retry } }, random: () => 0.99 }));
+    retries = new Promise((resolve) => mesh.once("retry", () => resolve()));
+  });
+
+  async function* paced(data: Uint8Array, pauseMs: number): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunksOf(data, 20_000)) {
+      yield chunk;
+      await pause(pauseMs);
+    }
+  }
+
+  /** What the caller is told: `whole` when a pod got every byte, a status other than 200, or the code of the error. */
+  type Outcome = (data: AsyncGenerator<Uint8Array>) => Promise<unknown>;
+
+  const senders: Record<string, Outcome> = {
+    "mesh.fetch": async (data) => {
+      const stream = ReadableStream.from(data) as unknown as ReadableStream;
+      const response = await mesh.fetch(URL_OF_SERVICE, { method: "PUT", body: stream, duplex: "half" });
+      if (response.status !== 200) return response.status;
+      return (await response.json()) as PodAnswer;
+    },
+    "mesh.request": async (data) => {
+      const response = await mesh.request(URL_OF_SERVICE, { method: "PUT", body: Readable.from(data) });
+      if (response.statusCode !== 200) return response.statusCode;
+      return (await response.body.json()) as PodAnswer;
+    },
+    "mesh.request with an iterable": async (data) => {
+      const response = await mesh.request(URL_OF_SERVICE, { method: "PUT", body: data as unknown as Readable });
+      if (response.statusCode !== 200) return response.statusCode;
+      return (await response.body.json()) as PodAnswer;
+    },
+  };
+
+  for (const [name, send] of Object.entries(senders)) {
+    const outcomeOf = async (data: AsyncGenerator<Uint8Array>, expected: Uint8Array): Promise<unknown> => {
+      try {
+        const answer = await send(data);
+        if (typeof answer !== "object") return answer;
+        const { sha256: seen, bytes } = answer as PodAnswer;
+        return seen === sha256(expected) ? "whole" : `200 for ${bytes} of ${expected.length} bytes`;
+      } catch (error) {
+        return (await onehopErrorOf(Promise.reject(error))).code;
+      }
+    };
+
+    it(`T-01: is stored whole, or fails, when the pod resets near the limit, by ${name}`, async () => {
+      for (const pauseMs of [0, 1, 4, 4, 4, 4, 8, 15]) {
+        await host.reset();
+        await host.next({ kind: "destroy-half", halfBytes: 60_000 });
+        const outcome = await outcomeOf(paced(body, pauseMs), body);
+        expect(["whole", "ERR_ONEHOP_BODY_NOT_REPLAYABLE"], `with pauses of ${pauseMs} ms`).toContain(outcome);
+      }
+    });
+
+    it(`T-01: is stored whole after an early 503, or two of them, by ${name}`, async () => {
+      for (const first of [unfinished503, { kind: "half", halfBytes: 20_000 } as const]) {
+        for (const failures of [1, 2]) {
+          await host.reset();
+          await host.next(...Array<PodBehaviour>(failures).fill(first));
+          expect(await outcomeOf(paced(body, 25), body)).toBe("whole");
+          expect(await host.requests()).toHaveLength(failures + 1);
+        }
+      }
+    });
+
+    it(`T-01: is stored whole, or fails, or the 503 is told, after three of any failure, by ${name}`, async () => {
+      const kinds: readonly PodBehaviour[] = [unfinished503, { kind: "destroy-half", halfBytes: 40_000 }];
+      for (const first of kinds) {
+        for (const second of kinds) {
+          for (const third of [{}, ...kinds]) {
+            await host.reset();
+            await host.next(first, second, third);
+            const outcome = await outcomeOf(paced(body, 6), body);
+            const isTold = outcome === 503 || /^ERR_ONEHOP_(BODY_NOT_REPLAYABLE|MAYBE_PROCESSED)$/.test(`${outcome}`);
+            expect(outcome === "whole" || isTold, String(outcome)).toBe(true);
+          }
+        }
+      }
+    });
+
+    it(`T-01: of exactly the limit is stored whole, by ${name}`, async () => {
+      const exact = body.subarray(0, LIMIT_BYTES);
+      for (const first of [unfinished503, { kind: "destroy-half", halfBytes: 60_000 }, { kind: "destroy" }] as const) {
+        await host.reset();
+        await host.next(first);
+        expect(await outcomeOf(paced(exact, 4), exact)).toBe("whole");
+        expect(await host.requests()).toHaveLength(2);
+      }
+    });
+
+    it(`T-01: is stored whole when its next chunk, over the limit, comes in the pause, by ${name}`, async () => {
+      async function* slow(): AsyncGenerator<Uint8Array> {
+        yield body.subarray(0, 60_000);
+        await retries;
+        yield body.subarray(60_000, 120_000);
+        yield body.subarray(120_000);
+      }
+      await host.next(unfinished503);
+      expect(await outcomeOf(slow(), body)).toBe("whole");
+      expect(await host.requests()).toHaveLength(2);
+    });
+
+    it(`T-01: that fails in the pause ends the call with its own error, by ${name}`, async () => {
+      const own = new Error("disk");
+      async function* failing(): AsyncGenerator<Uint8Array> {
+        yield body.subarray(0, 40_000);
+        await retries;
+        throw own;
+      }
+      await host.next(unfinished503);
+      const error = await rejectionOf(send(failing()));
+      expect([error, (error as Error).cause]).toContain(own);
+      expect(await host.requests()).toHaveLength(1);
+    });
+  }
 });
 
 describe("T-01: a one-shot stream over the limit", () => {

@@ -259,7 +259,7 @@ describe("closing", () => {
 
   it("settles who waits for a view", async () => {
     const { discovery } = meshOver({ home: host.pods });
-    const silent = { ...discovery, watch: () => ({ touch() {}, refresh() {}, close() {} }) };
+    const silent = { ...discovery, attach() {}, watch: () => ({ touch() {}, refresh() {}, close() {} }) };
     const mesh = meshOf({ discovery: silent, defaults: { drainTimeoutMs: 200, timeoutMs: 60_000 } });
     const waiting = [mesh.ready(), mesh.service(SERVICE).endpoints(), mesh.fetch(URL_OF_SERVICE)].map(onehopErrorOf);
     const startedAt = performance.now();
