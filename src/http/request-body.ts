@@ -72,6 +72,8 @@ class ReplayableBody implements RequestBody {
   sourceError: unknown = undefined;
   #next: unknown;
   readonly #again: unknown;
+  /** One-shot bodies that an attempt has begun to read. */
+  readonly #read = new WeakSet<object>();
 
   constructor(first: unknown, again: unknown) {
     this.#next = first;
@@ -87,7 +89,11 @@ class ReplayableBody implements RequestBody {
     this.#next = this.#again;
     const body: unknown = typeof given === "function" ? makeBody(given as () => unknown) : given;
     if (body === undefined) return null;
-    if (isOneShot(body)) return this.#watched(body);
+    if (isOneShot(body)) {
+      if (this.#read.has(body)) throw consumedAgain();
+      this.#read.add(body);
+      return this.#watched(body);
+    }
     if (body instanceof URLSearchParams) return body.toString();
     return isFormData(body) ? undiciForm(body) : (body as UndiciBody);
   }
@@ -107,6 +113,13 @@ class ReplayableBody implements RequestBody {
       throw this.sourceError;
     }
   }
+}
+
+function consumedAgain(): OnehopError {
+  return new OnehopError(
+    "ERR_ONEHOP_BODY_NOT_REPLAYABLE",
+    "the function that makes the body gave a stream that an earlier attempt has read; make a new one each time",
+  );
 }
 
 /** Streams may fail without a reason, which undici would take for no failure. */

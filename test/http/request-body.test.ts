@@ -338,3 +338,14 @@ describe("the end of the call", () => {
     await new Promise((resolve) => setImmediate(resolve));
   });
 });
+
+describe("a function that makes the body", () => {
+  it("T-01: that gives the same stream again is told so, instead of sending what is left of it", async () => {
+    const stream = Readable.from(["abc"]);
+    const body = requestBody(stream, () => stream, LIMIT);
+    expect(await read(body.open())).toBe("abc");
+    expect(() => body.open()).toThrow(
+      expect.objectContaining({ code: "ERR_ONEHOP_BODY_NOT_REPLAYABLE", message: expect.stringContaining("new one") }),
+    );
+  });
+});
