@@ -1,10 +1,9 @@
 import * as v from "valibot";
 import { type Clock, systemClock } from "../clock.js";
-import { OnehopError } from "../errors.js";
 import type { Kernel } from "../kernel/kernel.js";
 import type { MaxConnectedClusters } from "../model/identity.js";
 import { parseIpAddress } from "../model/ip-address.js";
-import { check, type Schema, shown, strict } from "../validation.js";
+import { checkOptions, duration, holder, type Schema, shown, strict, text } from "../validation.js";
 
 /** Options of `bpfDiscovery`. Everything is optional. */
 export interface BpfDiscoveryOptions {
@@ -55,14 +54,6 @@ export interface SettledBpfOptions
   readonly kernel: Kernel | undefined;
 }
 
-const duration = v.custom<number>(
-  (value) => typeof value === "number" && Number.isFinite(value) && value > 0,
-  (issue) => `expected milliseconds above 0, got ${shown(issue.input)}`,
-);
-const text = v.pipe(
-  v.string((issue) => `expected a string, got ${shown(issue.input)}`),
-  v.nonEmpty("expected a string that is not empty"),
-);
 const numberedNames = (most: number): v.GenericSchema<unknown, Record<number, string>> =>
   v.custom<Record<number, string>>(
     (value) =>
@@ -74,18 +65,10 @@ const numberedNames = (most: number): v.GenericSchema<unknown, Record<number, st
       ),
     (issue) => `expected names by number up to ${most}, such as { 1: "eu-west-1" }, got ${shown(issue.input)}`,
   );
-const address = v.custom<string>(
-  (value) => typeof value === "string" && parseIpAddress(value) !== undefined,
-  (issue) => `expected an IP address, got ${shown(issue.input)}`,
-);
-const holder = (method: string, what: string): v.GenericSchema<unknown, unknown> =>
-  v.custom<unknown>(
-    (value) => typeof (value as Record<string, unknown> | null)?.[method] === "function",
-    (issue) => `expected ${what}, got ${shown(issue.input)}`,
-  );
+const address = text("an IP address", (value) => parseIpAddress(value) !== undefined);
 
 const schema = strict({
-  pinDirectory: v.exactOptional(text),
+  pinDirectory: v.exactOptional(text("the path of a directory", (value) => value !== "")),
   clusters: v.exactOptional(numberedNames(511)),
   zones: v.exactOptional(numberedNames(255)),
   maxConnectedClusters: v.exactOptional(
@@ -107,11 +90,7 @@ const schema = strict({
 
 /** @throws OnehopError `ERR_ONEHOP_CONFIG` naming each wrong option */
 export function settleBpfOptions(given: unknown): SettledBpfOptions {
-  const checked = check(schema as unknown as Schema<BpfDiscoveryOptions>, given, "options");
-  if ("problems" in checked) {
-    throw new OnehopError("ERR_ONEHOP_CONFIG", `wrong options of bpfDiscovery:\n  ${checked.problems.join("\n  ")}`);
-  }
-  const options = checked.value;
+  const options = checkOptions(schema as unknown as Schema<BpfDiscoveryOptions>, given, "options", "bpfDiscovery");
   return {
     pinDirectory: options.pinDirectory,
     clusters: options.clusters ?? {},
