@@ -34,6 +34,7 @@ const MAX_CACHED_HOSTS = 10_000;
 export class HostRule {
   readonly #options: HostRuleOptions;
   readonly #configured = new Map<string, ServiceRef>();
+  readonly #fixed = new Map<string, HostDecision | "ask">();
   readonly #answers = new Map<string, Cached>();
   readonly #asking = new Map<string, Promise<HostDecision>>();
 
@@ -61,15 +62,29 @@ export class HostRule {
 
   /** The decision, at once where it is known, else a promise that never rejects. */
   decide(host: string, port: number): HostDecision | Promise<HostDecision> {
+    const fixed = this.#fixed.get(host) ?? this.#decideByName(host);
+    if (fixed !== "ask") return fixed;
     const ref = this.refOf(host);
-    if (this.#configured.has(ref.id) || isExplicitServiceHost(host, this.#options.clusterDomain)) return ref;
-    // RFC 6761, section 6.3: never asked of a name server.
-    if (ref.host === "localhost") return "foreign";
-    if (parseServiceHost(host, this.#options.clusterDomain) === undefined) return "foreign";
     const key = `${ref.host}:${port}`;
     const cached = this.#answers.get(key);
     if (cached !== undefined && this.#options.clock.now() < cached.until) return cached.decision;
     return this.#ask(key, ref, port);
+  }
+
+  /** What configuration and the host's own shape say; remembered, since it never changes. */
+  #decideByName(host: string): HostDecision | "ask" {
+    const ref = this.refOf(host);
+    const { clusterDomain } = this.#options;
+    const decision = (): HostDecision | "ask" => {
+      if (this.#configured.has(ref.id) || isExplicitServiceHost(host, clusterDomain)) return ref;
+      // RFC 6761, section 6.3: never asked of a name server.
+      if (ref.host === "localhost") return "foreign";
+      return parseServiceHost(host, clusterDomain) === undefined ? "foreign" : "ask";
+    };
+    const decided = decision();
+    if (this.#fixed.size >= MAX_CACHED_HOSTS) this.#fixed.clear();
+    this.#fixed.set(host, decided);
+    return decided;
   }
 
   #ask(key: string, ref: ServiceRef, port: number): Promise<HostDecision> {

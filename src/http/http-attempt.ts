@@ -49,13 +49,18 @@ export class HttpAttempt implements Dispatcher.DispatchHandler {
     this.#pod = pod;
   }
 
+  /** Nothing more comes of the request: it ended, or was stopped. */
+  get isOver(): boolean {
+    return this.#phase === "over" || this.#phase === "dropped";
+  }
+
   /**
    * Stops the request; nothing of it is reported any more.
    *
    * @returns whether a byte of the request may have left
    */
   drop(reason: Error): AttemptFailure["class"] {
-    if (this.#phase === "dropped" || this.#phase === "over") return "maybe-processed";
+    if (this.isOver) return "maybe-processed";
     const isConnecting = this.#phase === "connecting";
     this.#phase = "dropped";
     this.#dropReason = reason;

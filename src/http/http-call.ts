@@ -182,15 +182,14 @@ export class HttpCall implements CallDriver, AttemptSink {
 
   /** What is left of a discarded answer is not waited for any longer, and nothing reads the body for it any more. */
   #dropDiscarded(): void {
-    this.#current?.drop(
-      new Error("the answer was not read to its end: another attempt follows, or the call has ended"),
-    );
+    if (this.#current === undefined || this.#current.isOver) return;
+    this.#current.drop(new Error("the answer was not read to its end: another attempt follows, or the call has ended"));
   }
 
   #finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#current?.drop(new Error("the call is over"));
+    this.#dropDiscarded();
     this.#body.close();
     this.#onEnd(this);
   }

@@ -38,7 +38,7 @@ export interface RequestBody {
  * @param limitBytes how much of a one-shot body is kept for a retry (default of the services: 64 KiB, as Linkerd)
  */
 export function requestBody(body: unknown, again: unknown, limitBytes: number): RequestBody {
-  if (body === null || body === undefined) return new ReplayableBody(null, null);
+  if (body === null || body === undefined) return NO_BODY;
   if (again !== undefined) return new ReplayableBody(body, again);
   if (isOneShot(body)) return new OneShotBody(body, limitBytes);
   return new ReplayableBody(body, body);
@@ -67,13 +67,22 @@ export function isFormBody(body: AttemptBody): boolean {
   return body instanceof UndiciFormData;
 }
 
+/** The body of nearly all calls. */
+const NO_BODY: RequestBody = Object.freeze({
+  sourceError: undefined,
+  canReplay: () => true,
+  open: () => null,
+  rewind: () => undefined,
+  close: () => undefined,
+});
+
 /** A body that is there as a whole, or made by a function. */
 class ReplayableBody implements RequestBody {
   sourceError: unknown = undefined;
   #next: unknown;
   readonly #again: unknown;
   /** One-shot bodies that an attempt has begun to read. */
-  readonly #read = new WeakSet<object>();
+  #read: WeakSet<object> | undefined;
 
   constructor(first: unknown, again: unknown) {
     this.#next = first;
@@ -90,6 +99,7 @@ class ReplayableBody implements RequestBody {
     const body: unknown = typeof given === "function" ? makeBody(given as () => unknown) : given;
     if (body === undefined) return null;
     if (isOneShot(body)) {
+      this.#read ??= new WeakSet();
       if (this.#read.has(body)) throw consumedAgain();
       this.#read.add(body);
       return this.#watched(body);
