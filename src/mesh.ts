@@ -281,6 +281,9 @@ function givenAddresses(
 ): Readonly<Record<string, readonly string[]>> {
   const all: Record<string, readonly string[]> = {};
   for (const [host, addresses] of Object.entries(given)) {
+    if (!HOST.test(host)) {
+      throw new OnehopError("ERR_ONEHOP_CONFIG", `options.addresses["${host}"]: expected a host without a port`);
+    }
     const ref = parseServiceHost(host, clusterDomain);
     const isClusterName = ref?.domain === "cluster" && ref.namespace !== undefined;
     const forms = isClusterName ? [ref.id, `${ref.id}.svc`, `${ref.id}.svc.${clusterDomain}`] : [host];

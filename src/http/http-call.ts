@@ -142,7 +142,6 @@ export class HttpCall implements CallDriver, AttemptSink {
   }
 
   fail(error: unknown): void {
-    this.#dropDiscarded();
     this.#finish();
     this.caller.onError(error);
   }

@@ -47,6 +47,15 @@ describe("createMesh", () => {
     expect(() => createMesh({ discovery })).toThrow(expect.objectContaining(refusal));
   });
 
+  it.each([["quotes.energy:8080"], ["http://quotes.energy"], ["no host"]])("refuses addresses of %j", (host) => {
+    expect(() => createMesh({ discovery: silentDiscovery(), addresses: { [host]: ["10.96.7.7"] } })).toThrow(
+      expect.objectContaining({
+        code: "ERR_ONEHOP_CONFIG",
+        message: expect.stringContaining(`options.addresses["${host}"]`),
+      }),
+    );
+  });
+
   it("leaves a discovery free when it refuses the other options", async () => {
     const discovery = staticDiscovery({ services: {} });
     expect(() => createMesh({ discovery, services: { "http://x": {} } })).toThrow(/name\.namespace/);
